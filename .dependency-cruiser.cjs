@@ -1,0 +1,47 @@
+/** Imports run one way: see CONTRIBUTING.md, "Which way imports run". */
+const may = {
+  main: ['cli'],
+  cli: ['compose', 'config', 'ops'],
+  compose: ['http', 'mirror', 'store', 'ledger', 'upstream', 'config', 'ops', 'oci'],
+  http: ['mirror', 'ops', 'oci'],
+  store: ['mirror', 'oci'],
+  ledger: ['mirror', 'oci'],
+  upstream: ['mirror', 'ops', 'oci'],
+  config: ['oci'],
+  mirror: ['oci', 'ops'],
+  ops: [],
+  oci: [],
+};
+const place = (name) => (name === 'main' || name === 'compose' ? `^src/${name}\\.ts$` : `^src/${name}/`);
+
+module.exports = {
+  forbidden: [
+    { name: 'no-circular', severity: 'error', from: {}, to: { circular: true } },
+    ...Object.entries(may).map(([name, others]) => ({
+      name: `${name}-imports-only-${others.join('-') || 'itself'}`,
+      severity: 'error',
+      from: { path: place(name) },
+      to: { path: '^src/', pathNot: [place(name), ...others.map(place)] },
+    })),
+    {
+      // The ports are all that an adapter may know of the flow.
+      name: 'adapters-know-only-the-ports',
+      severity: 'error',
+      from: { path: '^src/(store|ledger|upstream)/' },
+      to: { path: '^src/mirror/', pathNot: '^src/mirror/(ports|failure)\\.ts$' },
+    },
+    {
+      name: 'only-the-ledger-speaks-sql',
+      severity: 'error',
+      from: { path: '^src/', pathNot: '^src/ledger/' },
+      to: { path: 'better-sqlite3' },
+    },
+    { name: 'only-upstream-dials-out', severity: 'error', from: { path: '^src/', pathNot: '^src/upstream/' }, to: { path: 'node_modules/undici/' } },
+  ],
+  options: {
+    doNotFollow: { path: 'node_modules' },
+    tsPreCompilationDeps: true,
+    tsConfig: { fileName: 'tsconfig.json' },
+    enhancedResolveOptions: { exportsFields: ['exports'], conditionNames: ['import', 'require', 'node', 'default', 'types'] },
+  },
+};

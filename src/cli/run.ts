@@ -1,0 +1,40 @@
+import { readFile } from 'node:fs/promises';
+import { type Invocation, parseArguments } from './arguments.ts';
+import { check } from './check.ts';
+import { type ExitCode, exitCode, type Io } from './io.ts';
+import { serve } from './serve.ts';
+import { usage } from './usage.ts';
+
+/** The whole program: from the arguments behind its name to its exit code. Never rejects. */
+export async function run(argv: readonly string[], io: Io): Promise<ExitCode> {
+  try {
+    return await execute(parseArguments(argv), io);
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    io.stderr.write(`entrepot: failed unexpectedly: ${reason} (ENTREPOT_LOG_LEVEL=debug shows where)\n`);
+    return exitCode.failed;
+  }
+}
+
+async function execute(invocation: Invocation, io: Io): Promise<ExitCode> {
+  switch (invocation.command) {
+    case 'misuse':
+      io.stderr.write(`entrepot: ${invocation.problem} (see entrepot --help)\n`);
+      return exitCode.misused;
+    case 'help':
+      io.stdout.write(usage);
+      return exitCode.done;
+    case 'version':
+      io.stdout.write(`${await version()}\n`);
+      return exitCode.done;
+    case 'serve':
+      return serve(invocation, io);
+    case 'check':
+      return check(invocation, io);
+  }
+}
+
+async function version(): Promise<string> {
+  const manifest: unknown = JSON.parse(await readFile(new URL('../../package.json', import.meta.url), 'utf8'));
+  return (manifest as { version: string }).version;
+}

@@ -1,0 +1,56 @@
+import type { RepositoryPattern, TagPattern } from '../oci/repository-pattern.ts';
+import { defaultTagTtlMs } from './schema.ts';
+
+/** The effective configuration: everything parsed, resolved and read. What each setting means is told in schema.ts. */
+export interface Config {
+  readonly listen: {
+    readonly host: string;
+    /** 0 is any free port. */
+    readonly port: number;
+  };
+  readonly storage: {
+    /** Absolute. */
+    readonly path: string;
+    /** In bytes. */
+    readonly maxSize: number;
+  };
+  /** Keyed by the registry's name in image references. */
+  readonly upstreams: ReadonlyMap<string, UpstreamConfig>;
+  /** A key of `upstreams`, or null for none. */
+  readonly defaultUpstream: string | null;
+  readonly private: { readonly namespaces: readonly RepositoryPattern[] };
+  readonly access: { readonly anonymous: { readonly pull: boolean; readonly push: boolean } };
+  readonly log: {
+    readonly level: 'trace' | 'debug' | 'info' | 'warn' | 'error';
+    readonly format: 'pretty' | 'json';
+  };
+  /** In milliseconds. */
+  readonly shutdownGrace: number;
+}
+
+export interface UpstreamConfig {
+  /** At least one, in the order to try: `scheme://host[:port][/prefix]`, without a slash at the end. */
+  readonly endpoints: readonly string[];
+  readonly credentials?: Credentials;
+  /** The first that matches decides: see {@link tagTtlMs}. */
+  readonly tagTtl: readonly TagTtlRule[];
+  readonly privateRepositories: 'users' | 'anyone';
+  /** Certificates to trust instead of the public ones, as PEM text. */
+  readonly ca?: string;
+  readonly insecure: boolean;
+}
+
+export interface Credentials {
+  readonly username: string;
+  readonly password: string;
+}
+
+export interface TagTtlRule {
+  readonly match: TagPattern;
+  readonly ttlMs: number;
+}
+
+/** How long a tag of the repository is answered without asking the registry whether it moved. */
+export function tagTtlMs(rules: readonly TagTtlRule[], repository: string, tag: string): number {
+  return rules.find(({ match }) => match.matches(repository, tag))?.ttlMs ?? defaultTagTtlMs;
+}

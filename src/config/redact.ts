@@ -1,0 +1,31 @@
+import type { Config, UpstreamConfig } from './config.ts';
+import { certificatesIn } from './resolve.ts';
+import { formatDuration, formatSize } from './units.ts';
+
+const hidden = '(hidden)';
+
+/** The effective configuration in the form of the file, for people and scripts to read, without secrets. */
+export function redacted(config: Config) {
+  const { listen, storage, defaultUpstream, access, log } = config;
+  return {
+    listen,
+    storage: { path: storage.path, maxSize: formatSize(storage.maxSize) },
+    upstreams: Object.fromEntries([...config.upstreams].map(([name, upstream]) => [name, redactedUpstream(upstream)])),
+    defaultUpstream,
+    private: { namespaces: config.private.namespaces.map(({ text }) => text) },
+    access,
+    log,
+    shutdownGrace: formatDuration(config.shutdownGrace),
+  };
+}
+
+function redactedUpstream({ endpoints, credentials, tagTtl, privateRepositories, ca, insecure }: UpstreamConfig) {
+  return {
+    endpoints,
+    ...(credentials && { username: credentials.username, password: hidden }),
+    tagTtl: tagTtl.map(({ match, ttlMs }) => ({ match: match.text, ttl: formatDuration(ttlMs) })),
+    privateRepositories,
+    ...(ca !== undefined && { ca: `(certificates: ${certificatesIn(ca).length})` }),
+    insecure,
+  };
+}

@@ -1,0 +1,98 @@
+import type { Clock } from '../mirror/ports.ts';
+import type { PullBlob, PulledBlob } from '../mirror/pull-blob.ts';
+import { type Digest, parseDigest } from '../oci/digest.ts';
+import { parseRange } from '../oci/range.ts';
+import type { Repository } from '../oci/repository-name.ts';
+import type { Context } from './context.ts';
+import { fail } from './fail.ts';
+import { locate, type Policy } from './locate.ts';
+import { ClientLeft, sendBody } from './send-body.ts';
+import { truthHeaders } from './truth.ts';
+
+interface Deps {
+  readonly blobs: PullBlob;
+  readonly clock: Clock;
+  readonly policy: () => Policy;
+}
+
+/** `GET` and `HEAD /v2/<name>/blobs/<digest>`. */
+export function pullBlob({ blobs, clock, policy }: Deps) {
+  const answerHead = async (ctx: Context, repository: Repository, digest: Digest): Promise<void> => {
+    const head = await blobs.head(repository, digest, ctx.state.asker);
+    if (!head.ok) return fail(ctx, head.failure);
+    describe(ctx, digest, truthHeaders(head.value.provenance, clock.now()));
+    ctx.state.entry.outcome = head.value.provenance.kind;
+    if (notModified(ctx)) return;
+    ctx.status = 200;
+    if (head.value.size !== undefined) ctx.length = head.value.size;
+    // Koa would take the absent body for an empty one, and its length for 0.
+    ctx.respond = false;
+    ctx.res.end();
+  };
+
+  return async (ctx: Context, name: string, digestText: string): Promise<void> => {
+    const repository = locate(ctx, name, policy());
+    if (!repository.ok) return fail(ctx, repository.failure);
+    ctx.state.entry.reference = digestText.slice(0, 200);
+    const digest = parseDigest(digestText);
+    if (!digest.ok) return fail(ctx, { kind: 'digest-invalid', reason: digest.failure.reason });
+
+    if (ctx.method === 'HEAD') return answerHead(ctx, repository.value, digest.value);
+    const range = parseRange(rangeHeader(ctx, digest.value));
+    if (range === 'invalid') return fail(ctx, { kind: 'range-invalid', reason: 'the Range header makes no sense' });
+    const pulled = await blobs.pull(repository.value, digest.value, range, ctx.state.asker);
+    if (!pulled.ok) return fail(ctx, pulled.failure);
+    await using blob = pulled.value;
+    ctx.state.entry.outcome = blob.provenance.kind;
+    describe(ctx, digest.value, truthHeaders(blob.provenance, clock.now()));
+    if (notModified(ctx)) return;
+    await send(ctx, blob);
+  };
+}
+
+function describe(ctx: Context, digest: Digest, truth: Readonly<Record<string, string>>): void {
+  ctx.set(truth);
+  ctx.set('Docker-Content-Digest', digest);
+  ctx.set('ETag', etagOf(digest));
+  ctx.set('Accept-Ranges', 'bytes');
+  ctx.set('Content-Type', 'application/octet-stream');
+}
+
+function etagOf(digest: Digest): string {
+  return `"${digest}"`;
+}
+
+/** RFC 9110 13.1.5: with an If-Range that names another content the whole of this one is the answer. */
+function rangeHeader(ctx: Context, digest: Digest): string | undefined {
+  const ifRange = ctx.get('If-Range');
+  return ifRange === '' || ifRange === etagOf(digest) ? ctx.headers.range : undefined;
+}
+
+function notModified(ctx: Context): boolean {
+  ctx.status = 200;
+  if (!ctx.fresh) return false;
+  ctx.status = 304;
+  return true;
+}
+
+async function send(ctx: Context, { body, range, provenance }: PulledBlob): Promise<void> {
+  const first = range?.first ?? 0;
+  const end = range === undefined ? body.size : range.last + 1;
+  if (range !== undefined && body.size !== undefined) {
+    ctx.status = 206;
+    ctx.set('Content-Range', `bytes ${range.first}-${range.last}/${body.size}`);
+  }
+  if (end !== undefined) ctx.length = end - first;
+  // With no byte to hold back, the headers alone would call an empty blob complete: it is judged before they leave.
+  if (end === 0) await body.read(Buffer.alloc(1), 0);
+  ctx.respond = false;
+  if (provenance.kind !== 'hit') ctx.res.flushHeaders();
+  try {
+    await sendBody(ctx.res, body, { first, end, onSent: (bytes) => (ctx.state.entry.bytes += bytes) });
+  } catch (error) {
+    ctx.state.entry.outcome = error instanceof ClientLeft ? 'client-left' : 'broken';
+    ctx.state.entry.reason = error instanceof Error ? error.message : String(error);
+    // Never ended: a short body must not look like a whole one.
+    ctx.res.destroy();
+  }
+}

@@ -1,0 +1,47 @@
+import { randomUUID } from 'node:crypto';
+import type { Middleware } from 'koa';
+import { Asker } from '../mirror/asker.ts';
+import type { Logger } from '../ops/logger.ts';
+import type { State } from './context.ts';
+
+/** What the line of a request says beyond its method, status, bytes and times. */
+export interface LogEntry {
+  repository?: string;
+  reference?: string;
+  /** `hit`, `miss`, … of what was served; the kind of failure of what was not. */
+  outcome?: string;
+  /** Why a body was cut. */
+  reason?: string;
+  /** Of the body. */
+  bytes: number;
+}
+
+/** One line per request, when it has ended; the request's id is in the answer too. */
+export function logRequests(log: Logger): Middleware<State> {
+  return async (ctx, next) => {
+    const start = performance.now();
+    const requestId = randomUUID();
+    const entry: LogEntry = { bytes: 0 };
+    const asker = new Asker({ isAnonymous: true });
+    ctx.state = { entry, asker };
+    ctx.set('X-Request-Id', requestId);
+    ctx.res.once('close', () => {
+      const line = {
+        requestId,
+        client: ctx.ip,
+        method: ctx.method,
+        path: ctx.path.slice(0, maxLoggedPath),
+        status: ctx.res.statusCode,
+        ...entry,
+        bytes: entry.bytes || (ctx.response.length ?? 0),
+        milliseconds: Math.round(performance.now() - start),
+        upstreamMilliseconds: asker.upstreamMs,
+        ...(ctx.res.writableFinished ? {} : { cut: true }),
+      };
+      log[ctx.res.statusCode >= 500 ? 'warn' : 'info'](line, 'request');
+    });
+    await next();
+  };
+}
+
+const maxLoggedPath = 400;

@@ -1,0 +1,80 @@
+import { createServer, type Server, STATUS_CODES } from 'node:http';
+import type { Socket } from 'node:net';
+import type Koa from 'koa';
+import type { State } from './context.ts';
+import { errorBody } from './fail.ts';
+
+const bounds = {
+  /** To a request's headers being complete. */
+  headersTimeoutMs: 15_000,
+  /** Between two requests on one connection. */
+  keepAliveMs: 60_000,
+  maxHeaderBytes: 16 * 1024,
+  maxConnections: 20_000,
+  /** Between two looks for connections that have become idle while the server stops. */
+  drainLookMs: 100,
+} as const;
+
+export interface Listening {
+  /** With the port really used. */
+  readonly url: string;
+  /** Takes no new connections, lets running requests end; cuts what is left after the grace. */
+  stop(graceMs: number): Promise<void>;
+}
+
+/** Rejects with the error of `listen`, such as EADDRINUSE. */
+export async function listen(app: Koa<State>, { host, port }: { readonly host: string; readonly port: number }): Promise<Listening> {
+  const handle = app.callback();
+  const server = createServer({ maxHeaderSize: bounds.maxHeaderBytes, keepAliveTimeout: bounds.keepAliveMs }, (req, res) => {
+    // Koa answers whatever its middleware throws; there is nothing left to reject.
+    void handle(req, res);
+  });
+  // A slow long transfer is no attack: only headers have to come in time. Bodies have idle time-outs of their own.
+  server.requestTimeout = 0;
+  server.headersTimeout = bounds.headersTimeoutMs;
+  server.maxConnections = bounds.maxConnections;
+  server.on('clientError', answerClientError);
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen({ host, port }, () => {
+      server.off('error', reject);
+      resolve();
+    });
+  });
+  return { url: urlOf(server, host), stop: (graceMs) => stop(server, graceMs) };
+}
+
+function urlOf(server: Server, host: string): string {
+  const address = server.address();
+  const port = typeof address === 'object' && address !== null ? address.port : 0;
+  return `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
+}
+
+/** What Node's parser refuses never reaches Koa. */
+function answerClientError(error: NodeJS.ErrnoException, socket: Socket): void {
+  if (!socket.writable || error.code === 'ECONNRESET') {
+    socket.destroy();
+    return;
+  }
+  const tooLarge = error.code === 'HPE_HEADER_OVERFLOW';
+  const status = tooLarge ? 431 : 400;
+  const message = tooLarge ? `the request line and headers exceed ${bounds.maxHeaderBytes} bytes` : 'this is not a valid HTTP request';
+  const body = JSON.stringify(errorBody(tooLarge ? 'SIZE_INVALID' : 'UNSUPPORTED', message));
+  socket.end(
+    `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\nContent-Type: application/json\r\n` +
+      `Content-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
+  );
+}
+
+async function stop(server: Server, graceMs: number): Promise<void> {
+  const closed = new Promise<void>((resolve) => {
+    server.close(() => {
+      resolve();
+    });
+  });
+  const look = setInterval(() => server.closeIdleConnections(), bounds.drainLookMs);
+  const force = setTimeout(() => server.closeAllConnections(), graceMs);
+  await closed;
+  clearInterval(look);
+  clearTimeout(force);
+}

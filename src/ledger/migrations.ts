@@ -1,0 +1,77 @@
+import type Database from 'better-sqlite3';
+
+/**
+ * Numbered from 1; `user_version` tells how many a file has had. A migration that has been released is never changed.
+ *
+ * `blobs` has a row for everything under blobs/, manifests included; `manifests` adds what makes one of them a manifest.
+ * `links` is the proof of promise 8: this repository's upstream answered 2xx for this digest in it.
+ */
+const migrations: readonly string[] = [
+  `
+  CREATE TABLE blobs (
+    digest    TEXT PRIMARY KEY,
+    size      INTEGER NOT NULL CHECK (size >= 0),
+    is_public INTEGER NOT NULL CHECK (is_public IN (0, 1)),
+    stored_at INTEGER NOT NULL,
+    used_at   INTEGER NOT NULL
+  ) STRICT, WITHOUT ROWID;
+
+  CREATE TABLE manifests (
+    digest     TEXT PRIMARY KEY REFERENCES blobs (digest) ON DELETE CASCADE,
+    media_type TEXT NOT NULL
+  ) STRICT, WITHOUT ROWID;
+
+  CREATE TABLE children (
+    parent   TEXT NOT NULL REFERENCES manifests (digest) ON DELETE CASCADE,
+    child    TEXT NOT NULL,
+    kind     TEXT NOT NULL CHECK (kind IN ('manifest', 'blob')),
+    size     INTEGER NOT NULL,
+    platform TEXT,
+    PRIMARY KEY (parent, child)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX children_by_child ON children (child);
+
+  CREATE TABLE links (
+    registry   TEXT NOT NULL,
+    repository TEXT NOT NULL,
+    digest     TEXT NOT NULL,
+    PRIMARY KEY (registry, repository, digest)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX links_by_digest ON links (digest);
+
+  CREATE TABLE tags (
+    registry   TEXT NOT NULL,
+    repository TEXT NOT NULL,
+    tag        TEXT NOT NULL,
+    digest     TEXT NOT NULL,
+    fallback   TEXT,
+    checked_at INTEGER NOT NULL,
+    PRIMARY KEY (registry, repository, tag)
+  ) STRICT, WITHOUT ROWID;
+
+  CREATE TABLE repositories (
+    registry   TEXT NOT NULL,
+    repository TEXT NOT NULL,
+    is_public  INTEGER NOT NULL CHECK (is_public IN (0, 1)),
+    checked_at INTEGER NOT NULL,
+    PRIMARY KEY (registry, repository)
+  ) STRICT, WITHOUT ROWID;
+
+  CREATE TABLE facts (
+    name  TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+  ) STRICT, WITHOUT ROWID;
+  `,
+];
+
+/** Brings the file to the newest layout, all or nothing. Throws for a file written by a newer version. */
+export function migrate(db: Database.Database): void {
+  const from = db.pragma('user_version', { simple: true }) as number;
+  if (from > migrations.length) {
+    throw new Error(`ledger.db has layout ${from}, this version knows ${migrations.length}: it was written by a newer one`);
+  }
+  db.transaction(() => {
+    for (const migration of migrations.slice(from)) db.exec(migration);
+    db.pragma(`user_version = ${migrations.length}`);
+  })();
+}

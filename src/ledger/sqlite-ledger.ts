@@ -1,0 +1,224 @@
+import Database from 'better-sqlite3';
+import type { BlobRecord, Ledger, Listing, ManifestRecord, Page, Proof, TagRecord } from '../mirror/ports.ts';
+import type { Digest } from '../oci/digest.ts';
+import type { Child } from '../oci/manifest.ts';
+import type { Tag } from '../oci/reference.ts';
+import type { Repository } from '../oci/repository-name.ts';
+import { migrate } from './migrations.ts';
+import { prepare, type Statements } from './statements.ts';
+import { UseMarks } from './use-marks.ts';
+
+interface BlobRow {
+  readonly digest: Digest;
+  readonly size: number;
+  readonly is_public: number;
+  readonly stored_at: number;
+}
+
+interface TagRow {
+  readonly digest: Digest;
+  readonly fallback: Digest | null;
+  readonly checked_at: number;
+}
+
+/** How long SQLite waits for another process that holds the file, such as a backup. */
+const busyTimeoutMs = 2_000;
+
+/** The ledger in one SQLite file. Each method is one statement or one synchronous transaction: nothing awaits inside. */
+export class SqliteLedger implements Ledger {
+  readonly #db: Database.Database;
+  readonly #sql: Statements;
+  readonly #marks: UseMarks;
+
+  /** `path` may be `:memory:`. Throws when the file cannot be opened, is no ledger, or was written by a newer version. */
+  constructor(path: string) {
+    this.#db = new Database(path, { timeout: busyTimeoutMs });
+    this.#db.pragma('journal_mode = WAL');
+    // In WAL mode NORMAL can lose the newest commits in a power loss, never the file's soundness; what they recorded is
+    // found again by reconciliation or by asking the upstream.
+    this.#db.pragma('synchronous = NORMAL');
+    this.#db.pragma('foreign_keys = ON');
+    migrate(this.#db);
+    this.#sql = prepare(this.#db);
+    this.#marks = new UseMarks((marks) =>
+      this.#transaction(() => {
+        for (const [digest, at] of marks) this.#sql.touch.run(at, digest);
+      }),
+    );
+  }
+
+  #transaction<T>(work: () => T): T {
+    return this.#db.transaction(work)();
+  }
+
+  async blob(digest: Digest): Promise<BlobRecord | undefined> {
+    const row = this.#sql.blob.get(digest) as BlobRow | undefined;
+    return row && blobRecord(row);
+  }
+
+  async addBlob(blob: BlobRecord, repository: Repository | undefined): Promise<void> {
+    this.#transaction(() => {
+      this.#insertBlob(blob);
+      if (repository !== undefined) this.#prove(repository, blob, blob.storedAt);
+    });
+  }
+
+  async forget(digest: Digest): Promise<void> {
+    this.#sql.removeBlob.run(digest);
+  }
+
+  async manifest(digest: Digest): Promise<ManifestRecord | undefined> {
+    const row = this.#sql.manifest.get(digest) as (BlobRow & { readonly media_type: string }) | undefined;
+    return row && { ...blobRecord(row), mediaType: row.media_type };
+  }
+
+  async addManifest(manifest: ManifestRecord, children: readonly Child[], repository: Repository): Promise<void> {
+    this.#transaction(() => {
+      this.#insertBlob(manifest);
+      this.#sql.addManifest.run(manifest.digest, manifest.mediaType);
+      for (const child of children) {
+        this.#sql.addChild.run(manifest.digest, child.digest, child.kind, child.size, child.platform ?? null);
+      }
+      this.#prove(repository, manifest, manifest.storedAt);
+    });
+  }
+
+  #insertBlob(blob: BlobRecord): void {
+    this.#sql.addBlob.run(blob.digest, blob.size, Number(blob.isPublic), blob.storedAt, blob.storedAt);
+  }
+
+  async statedSize({ registry, name }: Repository, digest: Digest): Promise<number | undefined> {
+    return this.#sql.statedSize.pluck().get(digest, registry, name) as number | undefined;
+  }
+
+  async isLinked({ registry, name }: Repository, digest: Digest): Promise<boolean> {
+    return this.#sql.link.get(registry, name, digest) !== undefined;
+  }
+
+  async link(repository: Repository, proof: Proof, provedAt: number): Promise<void> {
+    this.#transaction(() => this.#prove(repository, proof, provedAt));
+  }
+
+  #prove({ registry, name }: Repository, { digest, isPublic }: Proof, at: number): void {
+    this.#sql.addLink.run(registry, name, digest);
+    if (!isPublic) return;
+    this.#sql.publish.run(digest);
+    this.#sql.setVisibility.run(registry, name, 1, at);
+  }
+
+  async tag(repository: Repository, tag: Tag): Promise<TagRecord | undefined> {
+    return this.#tag(repository, tag);
+  }
+
+  #tag({ registry, name }: Repository, tag: Tag): TagRecord | undefined {
+    const row = this.#sql.tag.get(registry, name, tag) as TagRow | undefined;
+    return row && tagRecord(row);
+  }
+
+  async setTag(repository: Repository, tag: Tag, digest: Digest, checkedAt: number): Promise<TagRecord> {
+    return this.#transaction(() => {
+      const before = this.#tag(repository, tag);
+      const fallback = before && this.#fallbackFor(digest, before);
+      this.#sql.setTag.run(repository.registry, repository.name, tag, digest, fallback ?? null, checkedAt);
+      return { digest, checkedAt, ...(fallback === undefined ? {} : { fallback }) };
+    });
+  }
+
+  /** Of what the tag stood for, the newest that can do for some platform what `digest` cannot. */
+  #fallbackFor(digest: Digest, before: TagRecord): Digest | undefined {
+    return [before.digest, before.fallback].find(
+      (candidate) => candidate !== undefined && candidate !== digest && !this.#replaces(digest, candidate),
+    );
+  }
+
+  /** True if every platform for which `older` is complete finds `newer` complete too. */
+  #replaces(newer: Digest, older: Digest): boolean {
+    const platforms = this.#platforms(newer);
+    return this.#platforms(older).every((platform) =>
+      platform === anyPlatform ? platforms.length > 0 : platforms.includes(platform) || platforms.includes(anyPlatform),
+    );
+  }
+
+  /** The platforms whose whole image is stored; {@link anyPlatform} for a manifest that is no index. */
+  #platforms(digest: Digest): readonly string[] {
+    return this.#sql.completePlatforms.pluck().all({ digest, anyPlatform }) as string[];
+  }
+
+  async removeTag({ registry, name }: Repository, tag: Tag): Promise<void> {
+    this.#sql.removeTag.run(registry, name, tag);
+  }
+
+  async settleTag(repository: Repository, tag: Tag): Promise<TagRecord | undefined> {
+    return this.#transaction(() => {
+      const record = this.#tag(repository, tag);
+      if (record?.fallback === undefined || !this.#replaces(record.digest, record.fallback)) return record;
+      this.#sql.dropFallback.run(repository.registry, repository.name, tag);
+      return this.#tag(repository, tag);
+    });
+  }
+
+  async visibility({ registry, name }: Repository): Promise<{ isPublic: boolean; checkedAt: number } | undefined> {
+    const row = this.#sql.visibility.get(registry, name) as { is_public: number; checked_at: number } | undefined;
+    return row && { isPublic: row.is_public === 1, checkedAt: row.checked_at };
+  }
+
+  async setVisibility({ registry, name }: Repository, isPublic: boolean, checkedAt: number): Promise<void> {
+    this.#sql.setVisibility.run(registry, name, Number(isPublic), checkedAt);
+  }
+
+  async tags({ registry, name }: Repository, { after, limit }: Page): Promise<readonly string[]> {
+    return this.#sql.tags.pluck().all(registry, name, after ?? '', limit) as string[];
+  }
+
+  async repositories({ after, limit }: Page, listing: Listing): Promise<readonly string[]> {
+    return this.#sql.repositories.pluck().all({
+      after: after ?? '',
+      limit,
+      defaultRegistry: listing.defaultRegistry ?? null,
+      registries: JSON.stringify(listing.registries),
+      listPrivate: JSON.stringify(listing.listPrivate),
+    }) as string[];
+  }
+
+  touch(digest: Digest, at: number): void {
+    this.#marks.mark(digest, at);
+  }
+
+  /** Records in digest order, for comparing with what the store really has. */
+  async blobs({ after, limit }: Page): Promise<readonly BlobRecord[]> {
+    return (this.#sql.blobs.all(after ?? '', limit) as BlobRow[]).map(blobRecord);
+  }
+
+  /** Sum of the sizes of all blobs, in bytes. */
+  async totalBytes(): Promise<number> {
+    return this.#sql.totalBytes.pluck().get() as number;
+  }
+
+  /** True once after a stop that left nothing to reconcile; from then on false until the next {@link close}. */
+  async takeCleanMark(): Promise<boolean> {
+    return this.#sql.takeCleanMark.run().changes > 0;
+  }
+
+  /** Rejects when the file cannot be read. */
+  async check(): Promise<void> {
+    this.#sql.blob.get('');
+  }
+
+  /** Writes what is outstanding and closes the file. */
+  close({ clean }: { readonly clean: boolean }): void {
+    this.#marks.flush();
+    if (clean) this.#sql.setCleanMark.run();
+    this.#db.close();
+  }
+}
+
+/** What a manifest that is no index is complete for: the tag gives it to every asker alike. */
+const anyPlatform = '*';
+
+function blobRecord(row: BlobRow): BlobRecord {
+  return { digest: row.digest, size: row.size, isPublic: row.is_public === 1, storedAt: row.stored_at };
+}
+
+function tagRecord(row: TagRow): TagRecord {
+  return { digest: row.digest, checkedAt: row.checked_at, ...(row.fallback === null ? {} : { fallback: row.fallback }) };
+}

@@ -1,0 +1,21 @@
+/** The pull path's bounds. Headers leave, or a clear error does, within 10 s (promise 2). */
+export const limits = {
+  /** The wait for an upstream's headers where nothing else can be served. */
+  askDeadlineMs: 8_000,
+  /** The same where a cached copy stands ready. */
+  revalidateDeadlineMs: 4_000,
+  /** The wait for a whole manifest or tags list. */
+  documentDeadlineMs: 9_000,
+  /** How long an answer to "may everybody have this repository?" is believed. */
+  visibilityTtlMs: 24 * 60 * 60 * 1000,
+  /** Manifests held in memory, by the bytes of their bodies. */
+  hotManifestBytes: 64 * 1024 * 1024,
+  /** Waits before a broken fill asks again, each jittered; progress starts the list anew. */
+  resumeBackoffMs: [250, 500, 1_000, 2_000, 4_000, 8_000],
+  /** A bounded range up to this size may be asked for beside a flight that is far behind it. */
+  maxAsideRangeBytes: 8 * 1024 * 1024,
+  /** How long such a range waits for the flight first. */
+  asidePatienceMs: 2_000,
+  /** How many such ranges may be under way beside one flight. */
+  maxAsideRangesPerFlight: 8,
+} as const;

@@ -1,0 +1,117 @@
+import { LRUCache } from 'lru-cache';
+import { algorithmOf, type Digest, digestOf } from '../oci/digest.ts';
+import { childrenOf } from '../oci/manifest.ts';
+import type { Reference } from '../oci/reference.ts';
+import { type Repository, repositoryText } from '../oci/repository-name.ts';
+import { fail, ok, type Result } from '../oci/result.ts';
+import type { UpstreamFailure } from './failure.ts';
+import { limits } from './limits.ts';
+import type { BlobStore, Clock, Ledger, ManifestRecord, UpstreamManifest } from './ports.ts';
+import type { Registries } from './registries.ts';
+import { type Shared, SingleFlight } from './single-flight.ts';
+
+export interface Manifest {
+  readonly record: ManifestRecord;
+  readonly bytes: Uint8Array;
+  /** False when there was no room: it can be passed on, but no tag may point at it. */
+  readonly stored: boolean;
+}
+
+interface Deps {
+  readonly store: BlobStore;
+  readonly ledger: Ledger;
+  readonly registries: Registries;
+  readonly clock: Clock;
+}
+
+/** Manifests by digest, byte for byte: from memory, from the store, or fetched and stored. */
+export class Manifests {
+  readonly #store: BlobStore;
+  readonly #ledger: Ledger;
+  readonly #registries: Registries;
+  readonly #clock: Clock;
+  readonly #hot = new LRUCache<Digest, Uint8Array>({
+    maxSize: limits.hotManifestBytes,
+    sizeCalculation: (bytes) => bytes.length + 1,
+  });
+  readonly #fetches = new SingleFlight<Result<Manifest, UpstreamFailure>>();
+
+  constructor({ store, ledger, registries, clock }: Deps) {
+    this.#store = store;
+    this.#ledger = ledger;
+    this.#registries = registries;
+    this.#clock = clock;
+  }
+
+  /** From memory or the store. Bytes that are gone or no longer what their digest says are forgotten. */
+  async read(digest: Digest): Promise<Manifest | undefined> {
+    const record = await this.#ledger.manifest(digest);
+    if (record === undefined) return undefined;
+    const bytes = this.#hot.get(digest) ?? (await this.#readStored(record));
+    if (bytes === undefined) {
+      await this.#store.delete(digest);
+      await this.#ledger.forget(digest);
+      return undefined;
+    }
+    this.#hot.set(digest, bytes);
+    return { record, bytes, stored: true };
+  }
+
+  async #readStored({ digest, size }: ManifestRecord): Promise<Uint8Array | undefined> {
+    await using reader = await this.#store.open(digest);
+    if (reader?.size !== size) return undefined;
+    const bytes = Buffer.alloc(size);
+    let filled = 0;
+    while (filled < size) {
+      const count = await reader.read(bytes.subarray(filled), filled);
+      if (count === 0) return undefined;
+      filled += count;
+    }
+    return digestOf(bytes, algorithmOf(digest)) === digest ? bytes : undefined;
+  }
+
+  /** From the upstream, once for all who ask for the same at the same time. Not bound to any one request. */
+  fetch(repository: Repository, reference: Reference): Shared<Result<Manifest, UpstreamFailure>> {
+    const what = reference.kind === 'tag' ? reference.tag : reference.digest;
+    return this.#fetches.run(`${repositoryText(repository)} ${what}`, () => this.#fetch(repository, reference));
+  }
+
+  async #fetch(repository: Repository, reference: Reference): Promise<Result<Manifest, UpstreamFailure>> {
+    const { upstream } = this.#registries.of(repository);
+    const answer = await upstream.getManifest(repository.name, reference, {
+      deadlineMs: limits.askDeadlineMs,
+      signal: AbortSignal.timeout(limits.documentDeadlineMs),
+    });
+    if (!answer.ok) return answer;
+    const digest = checkedDigest(answer.value, reference);
+    if (!digest.ok) return digest;
+    return this.#keep(repository, digest.value, answer.value);
+  }
+
+  async #keep(repository: Repository, digest: Digest, answer: UpstreamManifest): Promise<Result<Manifest, UpstreamFailure>> {
+    const { bytes, mediaType, withCredentials } = answer;
+    const children = childrenOf(bytes, mediaType);
+    if (!children.ok) return fail({ kind: 'wrong-answer', reason: children.failure.reason });
+    const record: ManifestRecord = {
+      digest,
+      mediaType,
+      size: bytes.length,
+      isPublic: !withCredentials,
+      storedAt: this.#clock.now(),
+    };
+    const stored = await this.#store.put(digest, bytes);
+    if (stored) {
+      await this.#ledger.addManifest(record, children.value, repository);
+      this.#hot.set(digest, bytes);
+    }
+    return ok({ record, bytes, stored });
+  }
+}
+
+/** What the bytes really are; a failure when that is not what was asked for or what the upstream says they are. */
+function checkedDigest(answer: UpstreamManifest, reference: Reference): Result<Digest, UpstreamFailure> {
+  const expected = reference.kind === 'digest' ? reference.digest : answer.digest;
+  const actual = digestOf(answer.bytes, expected === undefined ? 'sha256' : algorithmOf(expected));
+  if (expected === undefined || actual === expected) return ok(actual);
+  return fail({ kind: 'wrong-answer', reason: `the upstream sent a manifest ${actual} for ${expected}` });
+}

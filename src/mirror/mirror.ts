@@ -1,0 +1,40 @@
+import { Access } from './access.ts';
+import type { Flight, FlightEnd } from './flight.ts';
+import { Flights } from './flights.ts';
+import { Listings } from './listings.ts';
+import { Manifests } from './manifests.ts';
+import type { BlobStore, Clock, Ledger } from './ports.ts';
+import { PullBlob } from './pull-blob.ts';
+import { PullManifest } from './pull-manifest.ts';
+import type { Registries } from './registries.ts';
+import { Tags } from './tags.ts';
+
+export interface MirrorDeps {
+  readonly store: BlobStore;
+  readonly ledger: Ledger;
+  readonly registries: Registries;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly onFlightEnd: (flight: Flight, end: FlightEnd) => void;
+}
+
+/** The pull path, put together. */
+export interface Mirror {
+  readonly manifests: PullManifest;
+  readonly blobs: PullBlob;
+  readonly listings: Listings;
+  readonly flights: Flights;
+}
+
+export function createMirror(deps: MirrorDeps): Mirror {
+  const access = new Access(deps);
+  const manifests = new Manifests(deps);
+  const tags = new Tags({ ...deps, manifests });
+  const flights = new Flights({ ...deps, access, onEnd: deps.onFlightEnd });
+  return {
+    manifests: new PullManifest({ ...deps, access, manifests, tags }),
+    blobs: new PullBlob({ ...deps, access, flights }),
+    listings: new Listings({ ...deps, access }),
+    flights,
+  };
+}

@@ -1,0 +1,214 @@
+/**
+ * What the pull path needs from the world. Everything is asynchronous and free of paths, descriptors and SQL, so that an
+ * object store and a networked database can stand behind the same interfaces.
+ */
+import type { Digest } from '../oci/digest.ts';
+import type { Child } from '../oci/manifest.ts';
+import type { Reference, Tag } from '../oci/reference.ts';
+import type { Repository, RepositoryName } from '../oci/repository-name.ts';
+import type { Result } from '../oci/result.ts';
+import type { UpstreamFailure } from './failure.ts';
+
+/** Wall-clock time in milliseconds since 1970, and a wait that tests can end by hand. */
+export interface Clock {
+  now(): number;
+  /** Resolves after the time, or at once when the signal aborts; never rejects. */
+  sleep(milliseconds: number, signal?: AbortSignal): Promise<void>;
+}
+
+// ---- bytes ----------------------------------------------------------------------------------------------------------
+
+/** Bytes that can be read from any position. Held open by its reader: what is deleted meanwhile stays readable. */
+export interface BlobReader extends AsyncDisposable {
+  readonly size: number;
+  /** Fills `target` as far as there are bytes at `position`; gives their number, 0 at the end. */
+  read(target: Uint8Array, position: number): Promise<number>;
+}
+
+/**
+ * One growing blob. Invariant: at most one writer per digest. `append` hashes what it writes; nothing is visible under the
+ * digest before `commit`. Disposing before `commit` or `discard` keeps the partial bytes for the next writer.
+ */
+export interface BlobWriter extends AsyncDisposable {
+  /** Bytes kept from an earlier writer. They count as `written` only after `replay` has hashed them again. */
+  readonly kept: number;
+  /** Bytes hashed and readable. */
+  readonly written: number;
+  /** Reserves room for a blob of this size; false, and nothing reserved, when it does not fit under the cap. */
+  reserve(size: number): boolean;
+  /** Throws away what was kept. Only before `replay` and `append`. */
+  restart(): Promise<void>;
+  /** Hashes one further piece of the kept bytes; false when none is left. */
+  replay(): Promise<boolean>;
+  /** Rejects with {@link NoRoom} where nothing was reserved, the size being unknown, and no room is left. */
+  append(bytes: Uint8Array): Promise<void>;
+  /** Reads what was written so far. */
+  read(target: Uint8Array, position: number): Promise<number>;
+  /** True if what was written is what the digest says. Ends the writing: call once, before `commit` or `discard`. */
+  verify(): boolean;
+  /** Makes the bytes durable under their digest. Throws when `verify` has not agreed. */
+  commit(): Promise<void>;
+  /** Throws the bytes away. Safe to call twice. */
+  discard(): Promise<void>;
+  /** Keeps the bytes readable past commit and disposal; undefined when they are let go of already. */
+  hold(): AsyncDisposable | undefined;
+}
+
+export interface BlobStore {
+  open(digest: Digest): Promise<BlobReader | undefined>;
+  /** Continues what an earlier writer left of this digest, or starts anew. */
+  begin(digest: Digest): Promise<BlobWriter>;
+  /** Stores something small in one go, durably. False when it does not fit under the cap. Throws if the digest is wrong. */
+  put(digest: Digest, bytes: Uint8Array): Promise<boolean>;
+  delete(digest: Digest): Promise<void>;
+  /** Every committed blob; `storedAt` in milliseconds since 1970. */
+  list(): AsyncIterable<{ readonly digest: Digest; readonly size: number; readonly storedAt: number }>;
+}
+
+/** The byte cap, or the disk, leaves no room for what is being written. */
+export class NoRoom extends Error {
+  override readonly name = 'NoRoom';
+}
+
+// ---- what is known --------------------------------------------------------------------------------------------------
+
+export interface BlobRecord {
+  readonly digest: Digest;
+  readonly size: number;
+  /** An upstream gave it, or vouched for it, to a request without credentials: anybody may have it. */
+  readonly isPublic: boolean;
+  /** Milliseconds since 1970. */
+  readonly storedAt: number;
+}
+
+export interface ManifestRecord extends BlobRecord {
+  readonly mediaType: string;
+}
+
+export interface TagRecord {
+  readonly digest: Digest;
+  /** When the upstream last confirmed it; milliseconds since 1970. */
+  readonly checkedAt: number;
+  /** The last digest that was complete for a platform for which `digest` is not, kept for the time without an upstream. */
+  readonly fallback?: Digest;
+}
+
+export interface Page {
+  /** Names after this one, in byte order; from the first when absent. */
+  readonly after?: string;
+  readonly limit: number;
+}
+
+/** Each method is one whole transaction. */
+export interface Ledger {
+  blob(digest: Digest): Promise<BlobRecord | undefined>;
+  /** Records a stored blob and that `repository` was proved to hold it. A public blob never becomes private again. */
+  addBlob(blob: BlobRecord, repository: Repository | undefined): Promise<void>;
+  /** The bytes are gone: forgets the blob, and the manifest they were. Links and tags stay, they are still true. */
+  forget(digest: Digest): Promise<void>;
+
+  manifest(digest: Digest): Promise<ManifestRecord | undefined>;
+  /** Records a stored manifest with its children, as a blob too, and links it to the repository. */
+  addManifest(manifest: ManifestRecord, children: readonly Child[], repository: Repository): Promise<void>;
+  /** The size that a manifest of this repository states for the digest. */
+  statedSize(repository: Repository, digest: Digest): Promise<number | undefined>;
+
+  /** True if the upstream of this repository has answered 2xx for this digest in it. */
+  isLinked(repository: Repository, digest: Digest): Promise<boolean>;
+  /** Records such an answer. One to a request without credentials makes the content and the repository public. */
+  link(repository: Repository, proof: Proof, provedAt: number): Promise<void>;
+
+  tag(repository: Repository, tag: Tag): Promise<TagRecord | undefined>;
+  /**
+   * Points the tag at a stored manifest, which the upstream confirmed at `checkedAt`. The digest it leaves becomes the
+   * fallback when it is complete for some platform for which the new one is not.
+   */
+  setTag(repository: Repository, tag: Tag, digest: Digest, checkedAt: number): Promise<TagRecord>;
+  removeTag(repository: Repository, tag: Tag): Promise<void>;
+  /** Drops the fallback once the tag's own digest is complete for every platform for which the fallback is. */
+  settleTag(repository: Repository, tag: Tag): Promise<TagRecord | undefined>;
+
+  /** Whether clients without an account may have the repository, as last seen upstream. */
+  visibility(repository: Repository): Promise<{ readonly isPublic: boolean; readonly checkedAt: number } | undefined>;
+  setVisibility(repository: Repository, isPublic: boolean, checkedAt: number): Promise<void>;
+
+  /** Tags of the repository whose manifest is stored. */
+  tags(repository: Repository, page: Page): Promise<readonly string[]>;
+  /** Names of repositories of which at least one manifest is stored, as clients of this server write them. */
+  repositories(page: Page, listing: Listing): Promise<readonly string[]>;
+
+  /** Last use, batched: recorded within a second or so, and on close. */
+  touch(digest: Digest, at: number): void;
+}
+
+/** An upstream's 2xx for a digest in a repository; public when it was given to a request without credentials. */
+export interface Proof {
+  readonly digest: Digest;
+  readonly isPublic: boolean;
+}
+
+export interface Listing {
+  /** Written without its name in front. */
+  readonly defaultRegistry: string | undefined;
+  /** Registries whose public repositories are listed. */
+  readonly registries: readonly string[];
+  /** Registries of which all repositories are listed. */
+  readonly listPrivate: readonly string[];
+}
+
+// ---- upstream -------------------------------------------------------------------------------------------------------
+
+export interface Ask {
+  /** Leave the configured account out: what is asked is whether everybody may have this. */
+  readonly anonymously?: boolean;
+  /** The bound on the wait for the response's headers, tokens and retries included. */
+  readonly deadlineMs: number;
+  readonly signal?: AbortSignal;
+}
+
+export interface UpstreamHead {
+  readonly mediaType: string;
+  /** `Docker-Content-Digest`, where the registry sent a valid one. */
+  readonly digest: Digest | undefined;
+  readonly size: number | undefined;
+  /** The answer was given to the configured account, not to everybody. */
+  readonly withCredentials: boolean;
+}
+
+export interface UpstreamManifest extends UpstreamHead {
+  readonly bytes: Uint8Array;
+}
+
+export interface UpstreamBlob {
+  /** Position of the first byte of `body` in the blob: what was asked for, or 0 from a registry that ignores `Range`. */
+  readonly start: number;
+  /** Of the whole blob; undefined when the upstream did not say. */
+  readonly size: number | undefined;
+  readonly withCredentials: boolean;
+  /** To be read once and to the end, or left by leaving the loop. Ends early or throws when the connection breaks. */
+  readonly body: AsyncIterable<Uint8Array>;
+}
+
+export interface UpstreamTags {
+  readonly tags: readonly string[];
+  /** Query parameters of the next page, where there is one. */
+  readonly next: URLSearchParams | undefined;
+  readonly withCredentials: boolean;
+}
+
+/** One registry of the configuration, behind all its endpoints. */
+export interface Upstream {
+  readonly registry: string;
+  readonly hasCredentials: boolean;
+  headManifest(name: RepositoryName, reference: Reference, ask: Ask): Promise<Result<UpstreamHead, UpstreamFailure>>;
+  getManifest(name: RepositoryName, reference: Reference, ask: Ask): Promise<Result<UpstreamManifest, UpstreamFailure>>;
+  headBlob(name: RepositoryName, digest: Digest, ask: Ask): Promise<Result<UpstreamHead, UpstreamFailure>>;
+  /** Bytes from `range.first` to `range.last`, or to the end. */
+  getBlob(
+    name: RepositoryName,
+    digest: Digest,
+    range: { readonly first: number; readonly last?: number },
+    ask: Ask,
+  ): Promise<Result<UpstreamBlob, UpstreamFailure>>;
+  listTags(name: RepositoryName, query: URLSearchParams, ask: Ask): Promise<Result<UpstreamTags, UpstreamFailure>>;
+}

@@ -1,0 +1,19 @@
+/** distribution-spec "Error Codes", and two of the Docker registry that it has no word for: TAG_INVALID, PAGINATION_NUMBER_INVALID. */
+export type ErrorCode =
+  | 'BLOB_UNKNOWN'
+  | 'BLOB_UPLOAD_INVALID'
+  | 'BLOB_UPLOAD_UNKNOWN'
+  | 'DENIED'
+  | 'DIGEST_INVALID'
+  | 'MANIFEST_BLOB_UNKNOWN'
+  | 'MANIFEST_INVALID'
+  | 'MANIFEST_UNKNOWN'
+  | 'NAME_INVALID'
+  | 'NAME_UNKNOWN'
+  | 'PAGINATION_NUMBER_INVALID'
+  | 'SIZE_INVALID'
+  | 'TAG_INVALID'
+  | 'TOOMANYREQUESTS'
+  | 'UNAUTHORIZED'
+  | 'UNKNOWN'
+  | 'UNSUPPORTED';

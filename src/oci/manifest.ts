@@ -1,0 +1,81 @@
+import { z } from 'zod';
+import { type Digest, parseDigest } from './digest.ts';
+import { isArtifactType, isImageType, isIndexType } from './media-type.ts';
+import { fail, ok, type Result } from './result.ts';
+
+/** The spec's floor for a manifest's size, and the ceiling of every client we know (containerd: 4 MiB). */
+export const maxManifestBytes = 4 * 1024 * 1024;
+
+/** What a manifest needs from below it to be complete. */
+export interface Child {
+  readonly digest: Digest;
+  readonly size: number;
+  readonly kind: 'manifest' | 'blob';
+  /** `os/architecture[/variant]` of an index's entry, where the index says it. */
+  readonly platform?: string;
+}
+
+const digestField = z.string().transform((text, context): Digest => {
+  const digest = parseDigest(text);
+  if (digest.ok) return digest.value;
+  context.addIssue(digest.failure.reason);
+  return z.NEVER;
+});
+
+const descriptor = z.object({
+  digest: digestField,
+  size: z.int().nonnegative(),
+  urls: z.array(z.string()).nullish(),
+  mediaType: z.string().nullish(),
+});
+
+const platformField = z.object({ os: z.string(), architecture: z.string(), variant: z.string().nullish() });
+
+const index = z.object({ manifests: z.array(descriptor.extend({ platform: platformField.nullish() })).nullish() });
+const image = z.object({ config: descriptor, layers: z.array(descriptor).nullish() });
+const artifact = z.object({ blobs: z.array(descriptor).nullish() });
+
+/**
+ * The children of a manifest of one of the known types, each digest once; none for an unknown type, which is passed on
+ * by its digest and never looked into. Layers with `urls` lie elsewhere (Windows base layers, image-spec "Non-distributable
+ * layers") and are no part of completeness; `subject` names a relation, not content.
+ */
+export function childrenOf(bytes: Uint8Array, mediaType: string): Result<readonly Child[], { readonly reason: string }> {
+  const known = isIndexType(mediaType) || isImageType(mediaType) || isArtifactType(mediaType);
+  if (!known) return ok([]);
+  let json: unknown;
+  try {
+    json = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+  } catch {
+    return fail({ reason: 'the manifest is not JSON' });
+  }
+  const children = readChildren(json, mediaType);
+  if (!children.success) return fail({ reason: `the manifest is not valid: ${z.prettifyError(children.error)}` });
+  return ok([...new Map(children.data.map((child) => [child.digest, child])).values()]);
+}
+
+function readChildren(json: unknown, mediaType: string): z.ZodSafeParseResult<Child[]> {
+  if (isIndexType(mediaType)) {
+    return index
+      .transform(({ manifests }) => (manifests ?? []).map((entry): Child => {
+        const platform = platformText(entry.platform);
+        return { digest: entry.digest, size: entry.size, kind: 'manifest', ...(platform === undefined ? {} : { platform }) };
+      }))
+      .safeParse(json);
+  }
+  if (isImageType(mediaType)) {
+    return image.transform(({ config, layers }) => blobsOf([config, ...(layers ?? [])])).safeParse(json);
+  }
+  return artifact.transform(({ blobs }) => blobsOf(blobs ?? [])).safeParse(json);
+}
+
+function blobsOf(descriptors: readonly z.output<typeof descriptor>[]): Child[] {
+  return descriptors
+    .filter(({ urls }) => (urls ?? []).length === 0)
+    .map(({ digest, size }): Child => ({ digest, size, kind: 'blob' }));
+}
+
+function platformText(platform: z.output<typeof platformField> | null | undefined): string | undefined {
+  if (platform === null || platform === undefined) return undefined;
+  return [platform.os, platform.architecture, platform.variant].filter((part) => part).join('/');
+}

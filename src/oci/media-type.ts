@@ -1,0 +1,31 @@
+/** Media types of manifests, and what we ask upstreams for. */
+export const mediaTypes = {
+  ociIndex: 'application/vnd.oci.image.index.v1+json',
+  ociManifest: 'application/vnd.oci.image.manifest.v1+json',
+  ociArtifact: 'application/vnd.oci.artifact.manifest.v1+json',
+  dockerList: 'application/vnd.docker.distribution.manifest.list.v2+json',
+  dockerManifest: 'application/vnd.docker.distribution.manifest.v2+json',
+} as const;
+
+/**
+ * The one Accept header sent with every manifest request, whatever the client sent: a registry may rewrite or hide what
+ * the asker does not name, and that must never decide what a tag means for everybody else.
+ */
+export const acceptedManifests = [...Object.values(mediaTypes), '*/*;q=0.1'].join(', ');
+
+/** The type without its parameters, in lower case: `Application/JSON; charset=utf-8` is `application/json`. */
+export function bareMediaType(header: string): string {
+  return (header.split(';', 1)[0] ?? '').trim().toLowerCase();
+}
+
+export function isIndexType(mediaType: string): boolean {
+  return mediaType === mediaTypes.ociIndex || mediaType === mediaTypes.dockerList;
+}
+
+export function isImageType(mediaType: string): boolean {
+  return mediaType === mediaTypes.ociManifest || mediaType === mediaTypes.dockerManifest;
+}
+
+export function isArtifactType(mediaType: string): boolean {
+  return mediaType === mediaTypes.ociArtifact;
+}

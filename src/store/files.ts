@@ -1,0 +1,32 @@
+import { mkdir, open, rename, stat } from 'node:fs/promises';
+import { dirname } from 'node:path';
+
+/** A rename, and a new entry, are on disk only when the directory that holds them is. */
+export async function syncDirectory(path: string): Promise<void> {
+  const directory = await open(path, 'r');
+  try {
+    await directory.sync();
+  } finally {
+    await directory.close();
+  }
+}
+
+/** Moves a file whose content is synced already; afterwards it survives a power loss under its new name. */
+export async function renameDurably(from: string, to: string): Promise<void> {
+  const shard = dirname(to);
+  const created = await mkdir(shard, { recursive: true });
+  await rename(from, to);
+  await syncDirectory(shard);
+  if (created !== undefined) await syncDirectory(dirname(shard));
+}
+
+/** Bytes; undefined where there is no such file. */
+export async function sizeOf(path: string): Promise<number | undefined> {
+  return stat(path).then(({ size }) => size, unlessMissing);
+}
+
+/** Not there is an answer; anything else is trouble. */
+export function unlessMissing(error: unknown): undefined {
+  if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
+  throw error;
+}

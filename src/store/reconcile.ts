@@ -1,0 +1,67 @@
+import type { BlobRecord, BlobStore } from '../mirror/ports.ts';
+import type { Budget } from './budget.ts';
+
+/** What reconciliation needs of a ledger, beyond what the pull path does. */
+export interface ReconcilableLedger {
+  blob(digest: BlobRecord['digest']): Promise<BlobRecord | undefined>;
+  addBlob(blob: BlobRecord, repository: undefined): Promise<void>;
+  forget(digest: BlobRecord['digest']): Promise<void>;
+  blobs(page: { readonly after?: string; readonly limit: number }): Promise<readonly BlobRecord[]>;
+}
+
+export interface Reconciled {
+  /** Files without a row: kept, and served only where an upstream vouches for them. */
+  readonly adopted: number;
+  /** Rows without a file, or with one of another size. */
+  readonly forgotten: number;
+}
+
+const rowsAtOnce = 500;
+
+/**
+ * Makes ledger and store agree after a stop that was not clean. A path under `blobs/` has verified content, so a file that
+ * the ledger missed is as good as ever; only who may have it is not known any more, which is why it is not public.
+ * Runs beside the service: meanwhile a row without its file is a miss like any other.
+ */
+export async function reconcile(
+  store: BlobStore,
+  ledger: ReconcilableLedger,
+  { budget, now, signal }: { readonly budget: Budget; readonly now: () => number; readonly signal: AbortSignal },
+): Promise<Reconciled> {
+  const startedAt = now();
+  let adopted = 0;
+  let forgotten = 0;
+  for await (const record of allRows(ledger)) {
+    if (signal.aborted) break;
+    const size = await sizeInStore(store, record);
+    if (size === record.size) continue;
+    if (size !== undefined) await store.delete(record.digest);
+    else budget.release(record.size);
+    await ledger.forget(record.digest);
+    forgotten++;
+  }
+  for await (const { digest, size, storedAt } of store.list()) {
+    if (signal.aborted) break;
+    // What a flight has stored since is on its way into the ledger, and counted.
+    if (storedAt >= startedAt || (await ledger.blob(digest)) !== undefined) continue;
+    budget.count(size);
+    await ledger.addBlob({ digest, size, isPublic: false, storedAt: now() }, undefined);
+    adopted++;
+  }
+  return { adopted, forgotten };
+}
+
+async function* allRows(ledger: ReconcilableLedger): AsyncIterable<BlobRecord> {
+  let after: string | undefined;
+  for (;;) {
+    const rows = await ledger.blobs({ limit: rowsAtOnce, ...(after === undefined ? {} : { after }) });
+    yield* rows;
+    after = rows.at(-1)?.digest;
+    if (after === undefined) return;
+  }
+}
+
+async function sizeInStore(store: BlobStore, { digest }: BlobRecord): Promise<number | undefined> {
+  await using reader = await store.open(digest);
+  return reader?.size;
+}
