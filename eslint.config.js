@@ -1,10 +1,11 @@
 import tseslint from 'typescript-eslint';
 
-const syncFs = {
-  name: 'node:fs',
+const noSyncFs = {
+  group: ['node:fs', 'fs'],
   importNamePattern: 'Sync$',
   message: 'A synchronous call stops every transfer: use node:fs/promises.',
 };
+const noHttp = { group: ['node:http', 'node:https'], message: 'HTTP in is src/http, HTTP out is src/upstream (undici).' };
 
 export default tseslint.config(
   { ignores: ['dist/**', 'coverage/**', '*.cjs', 'eslint.config.js'] },
@@ -17,19 +18,19 @@ export default tseslint.config(
       '@typescript-eslint/consistent-type-imports': 'error',
       '@typescript-eslint/restrict-template-expressions': ['error', { allowNumber: true }],
       '@typescript-eslint/no-confusing-void-expression': ['error', { ignoreArrowShorthand: true }],
-      'no-restricted-imports': [
-        'error',
-        {
-          paths: [syncFs, { name: 'node:http', message: 'HTTP in is src/http, HTTP out is src/upstream (undici).' }],
-        },
-      ],
+      'no-restricted-imports': ['error', { patterns: [noSyncFs, noHttp] }],
       eqeqeq: 'error',
       'no-console': 'error',
     },
   },
   {
-    files: ['src/http/**', 'test/**'],
-    rules: { 'no-restricted-imports': ['error', { paths: [syncFs] }] },
+    files: ['src/http/**'],
+    rules: { 'no-restricted-imports': ['error', { patterns: [noSyncFs] }] },
+  },
+  {
+    // The port is asynchronous, SQLite is not: a method that throws rejects, as its callers expect.
+    files: ['src/ledger/**'],
+    rules: { '@typescript-eslint/require-await': 'off' },
   },
   {
     files: ['test/**'],

@@ -183,7 +183,8 @@ async function reconcileUnlessClean({ store, ledger, budget, log, signal }: Reco
   if (await ledger.takeCleanMark()) return true;
   try {
     const found = await reconcile(store, ledger, { budget, now: () => systemClock.now(), signal });
-    if (found.adopted + found.forgotten > 0) log.warn(found, 'store and ledger did not agree after an unclean stop, now they do');
+    if (found.adopted + found.forgotten > 0)
+      log.warn(found, 'store and ledger did not agree after an unclean stop, now they do');
     return !signal.aborted;
   } catch (error) {
     log.error({ err: error }, 'store and ledger could not be compared');
@@ -194,7 +195,8 @@ async function reconcileUnlessClean({ store, ledger, budget, log, signal }: Reco
 function logFlight(log: Logger, { digest, repository }: Flight, end: FlightEnd): void {
   const about = { digest, repository: repositoryText(repository) };
   if (end.kind === 'stored') log.info(about, 'stored');
-  if (end.kind === 'broken') log.warn({ ...about, failure: end.failure.kind, reason: end.failure.reason, err: end.cause }, 'fill failed');
+  if (end.kind === 'broken')
+    log.warn({ ...about, failure: end.failure.kind, reason: end.failure.reason, err: end.cause }, 'fill failed');
 }
 
 function messageOf(error: unknown): string {

@@ -70,7 +70,10 @@ function referrers(ctx: Context & { readonly params: Readonly<Record<string, str
   if (!repository.ok) return fail(ctx, repository.failure);
   const digest = parseDigest(param(ctx, 'digest'));
   if (!digest.ok) return fail(ctx, { kind: 'digest-invalid', reason: digest.failure.reason });
-  fail(ctx, { kind: 'route-unknown', reason: 'referrers of upstream repositories are not served; ask the registry itself' });
+  fail(ctx, {
+    kind: 'route-unknown',
+    reason: 'referrers of upstream repositories are not served; ask the registry itself',
+  });
 }
 
 async function readiness(ctx: Context, { ready, log }: AppDeps): Promise<void> {
@@ -92,7 +95,8 @@ function answerErrors({ log, isStopping }: AppDeps): Koa.Middleware<State> {
     try {
       await next();
     } catch (error) {
-      if (error instanceof URIError) return fail(ctx, { kind: 'name-invalid', reason: 'the path is not validly percent-encoded' });
+      if (error instanceof URIError)
+        return fail(ctx, { kind: 'name-invalid', reason: 'the path is not validly percent-encoded' });
       log.error({ err: error }, 'a request failed unexpectedly');
       fail(ctx, { kind: 'bug', reason: 'an unexpected error, told in the log under this X-Request-Id' });
     }

@@ -1,8 +1,11 @@
+import type { BlobBody } from '../mirror/blob-body.ts';
+import { BrokenFlight } from '../mirror/flight.ts';
 import type { Clock } from '../mirror/ports.ts';
 import type { PullBlob, PulledBlob } from '../mirror/pull-blob.ts';
 import { type Digest, parseDigest } from '../oci/digest.ts';
 import { parseRange } from '../oci/range.ts';
 import type { Repository } from '../oci/repository-name.ts';
+import { notModified } from './conditional.ts';
 import type { Context } from './context.ts';
 import { fail } from './fail.ts';
 import { locate, type Policy } from './locate.ts';
@@ -22,7 +25,7 @@ export function pullBlob({ blobs, clock, policy }: Deps) {
     if (!head.ok) return fail(ctx, head.failure);
     describe(ctx, digest, truthHeaders(head.value.provenance, clock.now()));
     ctx.state.entry.outcome = head.value.provenance.kind;
-    if (notModified(ctx)) return;
+    if (notModified(ctx, etagOf(digest))) return;
     ctx.status = 200;
     if (head.value.size !== undefined) ctx.length = head.value.size;
     // Koa would take the absent body for an empty one, and its length for 0.
@@ -45,7 +48,7 @@ export function pullBlob({ blobs, clock, policy }: Deps) {
     await using blob = pulled.value;
     ctx.state.entry.outcome = blob.provenance.kind;
     describe(ctx, digest.value, truthHeaders(blob.provenance, clock.now()));
-    if (notModified(ctx)) return;
+    if (notModified(ctx, etagOf(digest.value))) return;
     await send(ctx, blob);
   };
 }
@@ -68,23 +71,16 @@ function rangeHeader(ctx: Context, digest: Digest): string | undefined {
   return ifRange === '' || ifRange === etagOf(digest) ? ctx.headers.range : undefined;
 }
 
-function notModified(ctx: Context): boolean {
-  ctx.status = 200;
-  if (!ctx.fresh) return false;
-  ctx.status = 304;
-  return true;
-}
-
 async function send(ctx: Context, { body, range, provenance }: PulledBlob): Promise<void> {
   const first = range?.first ?? 0;
   const end = range === undefined ? body.size : range.last + 1;
-  if (range !== undefined && body.size !== undefined) {
-    ctx.status = 206;
-    ctx.set('Content-Range', `bytes ${range.first}-${range.last}/${body.size}`);
-  }
-  if (end !== undefined) ctx.length = end - first;
   // With no byte to hold back, the headers alone would call an empty blob complete: it is judged before they leave.
-  if (end === 0) await body.read(Buffer.alloc(1), 0);
+  if (end === 0 && !(await isEmpty(body)))
+    return fail(ctx, { kind: 'wrong-answer', reason: 'the blob of the upstream does not match its digest' });
+  ctx.status = range === undefined ? 200 : 206;
+  if (range !== undefined && body.size !== undefined)
+    ctx.set('Content-Range', `bytes ${range.first}-${range.last}/${body.size}`);
+  if (end !== undefined) ctx.length = end - first;
   ctx.respond = false;
   if (provenance.kind !== 'hit') ctx.res.flushHeaders();
   try {
@@ -94,5 +90,14 @@ async function send(ctx: Context, { body, range, provenance }: PulledBlob): Prom
     ctx.state.entry.reason = error instanceof Error ? error.message : String(error);
     // Never ended: a short body must not look like a whole one.
     ctx.res.destroy();
+  }
+}
+
+async function isEmpty(body: BlobBody): Promise<boolean> {
+  try {
+    return (await body.read(Buffer.alloc(1), 0)) === 0;
+  } catch (error) {
+    if (error instanceof BrokenFlight) return false;
+    throw error;
   }
 }

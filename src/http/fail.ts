@@ -1,5 +1,5 @@
-import type { BadRoute } from '../mirror/route.ts';
 import type { Failure } from '../mirror/failure.ts';
+import type { BadRoute } from '../mirror/route.ts';
 import type { ErrorCode } from '../oci/error-code.ts';
 import type { Context } from './context.ts';
 
@@ -17,6 +17,17 @@ export type BadRequest =
 
 export type HttpFailure = Failure | BadRequest;
 
+/** What may have been said already of content that is not served after all. */
+const aboutContent = [
+  'Accept-Ranges',
+  'Age',
+  'Cache-Status',
+  'Content-Range',
+  'Docker-Content-Digest',
+  'ETag',
+  'Warning',
+];
+
 interface ErrorAnswer {
   readonly status: number;
   readonly code: ErrorCode;
@@ -33,6 +44,7 @@ export function fail(ctx: Context, failure: HttpFailure): void {
     ctx.res.destroy();
     return;
   }
+  for (const name of aboutContent) ctx.remove(name);
   ctx.status = status;
   if (headers !== undefined) ctx.set(headers);
   ctx.body = errorBody(code, message);
@@ -75,7 +87,12 @@ function answerFor(failure: HttpFailure): ErrorAnswer {
     case 'pull-denied':
       return { status: 403, code: 'DENIED', message: failure.reason };
     case 'rate-limited':
-      return { status: 429, code: 'TOOMANYREQUESTS', message: failure.reason, headers: retryAfter(failure.retryAfterSeconds) };
+      return {
+        status: 429,
+        code: 'TOOMANYREQUESTS',
+        message: failure.reason,
+        headers: retryAfter(failure.retryAfterSeconds),
+      };
     case 'unavailable':
       return { status: 503, code: 'UNKNOWN', message: failure.reason, headers: retryAfter(failure.retryAfterSeconds) };
     case 'wrong-answer':

@@ -56,7 +56,10 @@ function readPage(ctx: Context): Result<Page, BadRequest> {
   if (Array.isArray(last) || (last !== undefined && last.length > maxLastLength)) {
     return failed({ kind: 'page-invalid', reason: `last is one name of at most ${maxLastLength} characters` });
   }
-  return ok({ limit: n === undefined ? maxPage : Math.min(Number(n), maxPage), ...(last === undefined ? {} : { after: last }) });
+  return ok({
+    limit: n === undefined ? maxPage : Math.min(Number(n), maxPage),
+    ...(last === undefined ? {} : { after: last }),
+  });
 }
 
 function listQuery(ctx: Context): URLSearchParams {

@@ -18,7 +18,8 @@ export interface Policy {
  * @param name as it stands in the path, percent-decoded by the router
  */
 export function locate(ctx: Context, name: string, policy: Policy): Result<Repository, BadRequest> {
-  if (nameIsEscaped(ctx.path)) return fail({ kind: 'name-invalid', reason: 'a repository name has no percent-encoded characters' });
+  if (nameIsEscaped(ctx.path))
+    return fail({ kind: 'name-invalid', reason: 'a repository name has no percent-encoded characters' });
   const { ns } = ctx.query;
   if (Array.isArray(ns)) return fail({ kind: 'name-invalid', reason: 'ns is given more than once' });
   const routed = route(name, ns === '' ? undefined : ns, policy.table);
@@ -39,7 +40,10 @@ export function locate(ctx: Context, name: string, policy: Policy): Result<Repos
 
 export function mayPull(asker: Asker, policy: Policy): BadRequest | undefined {
   if (!asker.isAnonymous || policy.anonymousPull) return undefined;
-  return { kind: 'pull-denied', reason: 'this server does not let anonymous clients pull (access.anonymous.pull is false)' };
+  return {
+    kind: 'pull-denied',
+    reason: 'this server does not let anonymous clients pull (access.anonymous.pull is false)',
+  };
 }
 
 /** Everything before the last segment is name and resource; in neither is there anything to escape. */

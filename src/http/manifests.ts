@@ -1,6 +1,7 @@
-import type { PullManifest } from '../mirror/pull-manifest.ts';
 import type { Clock } from '../mirror/ports.ts';
+import type { PullManifest } from '../mirror/pull-manifest.ts';
 import { parseReference } from '../oci/reference.ts';
+import { notModified } from './conditional.ts';
 import type { Context } from './context.ts';
 import { fail } from './fail.ts';
 import { locate, type Policy } from './locate.ts';
@@ -19,7 +20,8 @@ export function pullManifest({ manifests, clock, policy }: Deps) {
     if (!repository.ok) return fail(ctx, repository.failure);
     ctx.state.entry.reference = referenceText.slice(0, 200);
     const reference = parseReference(referenceText);
-    if (!reference.ok) return fail(ctx, { kind: `${reference.failure.what}-invalid`, reason: reference.failure.reason });
+    if (!reference.ok)
+      return fail(ctx, { kind: `${reference.failure.what}-invalid`, reason: reference.failure.reason });
 
     const pulled = await manifests.pull(repository.value, reference.value, ctx.state.asker);
     if (!pulled.ok) return fail(ctx, pulled.failure);
@@ -27,12 +29,9 @@ export function pullManifest({ manifests, clock, policy }: Deps) {
     ctx.state.entry.outcome = provenance.kind;
     ctx.set(truthHeaders(provenance, clock.now()));
     ctx.set('Docker-Content-Digest', manifest.record.digest);
-    ctx.set('ETag', `"${manifest.record.digest}"`);
-    ctx.status = 200;
-    if (ctx.fresh) {
-      ctx.status = 304;
-      return;
-    }
+    const etag = `"${manifest.record.digest}"`;
+    ctx.set('ETag', etag);
+    if (notModified(ctx, etag)) return;
     ctx.set('Content-Type', manifest.record.mediaType);
     ctx.body = Buffer.from(manifest.bytes.buffer, manifest.bytes.byteOffset, manifest.bytes.byteLength);
   };

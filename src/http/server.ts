@@ -23,12 +23,18 @@ export interface Listening {
 }
 
 /** Rejects with the error of `listen`, such as EADDRINUSE. */
-export async function listen(app: Koa<State>, { host, port }: { readonly host: string; readonly port: number }): Promise<Listening> {
+export async function listen(
+  app: Koa<State>,
+  { host, port }: { readonly host: string; readonly port: number },
+): Promise<Listening> {
   const handle = app.callback();
-  const server = createServer({ maxHeaderSize: bounds.maxHeaderBytes, keepAliveTimeout: bounds.keepAliveMs }, (req, res) => {
-    // Koa answers whatever its middleware throws; there is nothing left to reject.
-    void handle(req, res);
-  });
+  const server = createServer(
+    { maxHeaderSize: bounds.maxHeaderBytes, keepAliveTimeout: bounds.keepAliveMs },
+    (req, res) => {
+      // Koa answers whatever its middleware throws; there is nothing left to reject.
+      void handle(req, res);
+    },
+  );
   // A slow long transfer is no attack: only headers have to come in time. Bodies have idle time-outs of their own.
   server.requestTimeout = 0;
   server.headersTimeout = bounds.headersTimeoutMs;
@@ -58,7 +64,9 @@ function answerClientError(error: NodeJS.ErrnoException, socket: Socket): void {
   }
   const tooLarge = error.code === 'HPE_HEADER_OVERFLOW';
   const status = tooLarge ? 431 : 400;
-  const message = tooLarge ? `the request line and headers exceed ${bounds.maxHeaderBytes} bytes` : 'this is not a valid HTTP request';
+  const message = tooLarge
+    ? `the request line and headers exceed ${bounds.maxHeaderBytes} bytes`
+    : 'this is not a valid HTTP request';
   const body = JSON.stringify(errorBody(tooLarge ? 'SIZE_INVALID' : 'UNSUPPORTED', message));
   socket.end(
     `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\nContent-Type: application/json\r\n` +

@@ -22,7 +22,11 @@ function cacheStatus(provenance: Provenance): readonly string[] {
     case 'hit':
       return ['hit'];
     case 'miss':
-      return ['fwd=miss', ...whatBecameOfIt(provenance), ...(provenance.detail === undefined ? [] : [`detail=${provenance.detail}`])];
+      return [
+        'fwd=miss',
+        ...whatBecameOfIt(provenance),
+        ...(provenance.detail === undefined ? [] : [`detail=${provenance.detail}`]),
+      ];
     case 'revalidated':
       return ['fwd=stale', 'fwd-status=200', ...whatBecameOfIt(provenance)];
     case 'stale':
@@ -30,7 +34,13 @@ function cacheStatus(provenance: Provenance): readonly string[] {
   }
 }
 
-function whatBecameOfIt({ stored, collapsed }: { readonly stored: boolean; readonly collapsed: boolean }): readonly string[] {
+function whatBecameOfIt({
+  stored,
+  collapsed,
+}: {
+  readonly stored: boolean;
+  readonly collapsed: boolean;
+}): readonly string[] {
   return [...(stored ? ['stored'] : []), ...(collapsed ? ['collapsed'] : [])];
 }
 

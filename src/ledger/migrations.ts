@@ -68,7 +68,9 @@ const migrations: readonly string[] = [
 export function migrate(db: Database.Database): void {
   const from = db.pragma('user_version', { simple: true }) as number;
   if (from > migrations.length) {
-    throw new Error(`ledger.db has layout ${from}, this version knows ${migrations.length}: it was written by a newer one`);
+    throw new Error(
+      `ledger.db has layout ${from}, this version knows ${migrations.length}: it was written by a newer one`,
+    );
   }
   db.transaction(() => {
     for (const migration of migrations.slice(from)) db.exec(migration);

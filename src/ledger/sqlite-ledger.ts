@@ -220,5 +220,9 @@ function blobRecord(row: BlobRow): BlobRecord {
 }
 
 function tagRecord(row: TagRow): TagRecord {
-  return { digest: row.digest, checkedAt: row.checked_at, ...(row.fallback === null ? {} : { fallback: row.fallback }) };
+  return {
+    digest: row.digest,
+    checkedAt: row.checked_at,
+    ...(row.fallback === null ? {} : { fallback: row.fallback }),
+  };
 }

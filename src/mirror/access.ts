@@ -36,7 +36,12 @@ export class Access {
   }
 
   /** Before content that is stored is served through the repository. */
-  async mayRead(repository: Repository, content: BlobRecord, wanted: Wanted, asker: Asker): Promise<Result<void, Failure>> {
+  async mayRead(
+    repository: Repository,
+    content: BlobRecord,
+    wanted: Wanted,
+    asker: Asker,
+  ): Promise<Result<void, Failure>> {
     if (content.isPublic) return ok(undefined);
     const mayEnter = await this.mayEnter(repository, wanted, asker);
     if (!mayEnter.ok) return mayEnter;
@@ -51,7 +56,12 @@ export class Access {
   }
 
   /** Asks the upstream whether this repository holds the digest, and records a yes. */
-  async prove(repository: Repository, digest: Digest, kind: 'manifest' | 'blob', asker: Asker): Promise<Result<void, Failure>> {
+  async prove(
+    repository: Repository,
+    digest: Digest,
+    kind: 'manifest' | 'blob',
+    asker: Asker,
+  ): Promise<Result<void, Failure>> {
     const wanted: Wanted = kind === 'blob' ? { kind, digest } : { kind, reference: { kind: 'digest', digest } };
     const head = await asker.awaiting(this.#ask(repository, wanted, false));
     if (!head.ok) return fail(notThere(head.failure, wanted));

@@ -1,11 +1,11 @@
 import type { Digest } from '../oci/digest.ts';
 import type { ByteRange, RangeRequest } from '../oci/range.ts';
+import type { RepositoryName } from '../oci/repository-name.ts';
 import type { BlobBody } from './blob-body.ts';
 import type { Flight } from './flight.ts';
 import { limits } from './limits.ts';
 import type { Clock, Upstream } from './ports.ts';
 import { UpstreamBody } from './upstream-body.ts';
-import type { RepositoryName } from '../oci/repository-name.ts';
 
 interface Aside {
   readonly flight: Flight;
@@ -22,7 +22,9 @@ interface Aside {
  * reaches the blob's last byte stays, because that byte is held back until the hash agreed.
  */
 export function mayGoAside(asked: RangeRequest, { first, last }: ByteRange, size: number): boolean {
-  return asked.kind === 'from' && asked.last !== undefined && last < size - 1 && last - first < limits.maxAsideRangeBytes;
+  return (
+    asked.kind === 'from' && asked.last !== undefined && last < size - 1 && last - first < limits.maxAsideRangeBytes
+  );
 }
 
 /**

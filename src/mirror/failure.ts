@@ -7,7 +7,12 @@ export type UpstreamFailure =
   /** The quota is spent, and asking again before the time given would only make it worse. */
   | { readonly kind: 'rate-limited'; readonly reason: string; readonly retryAfterSeconds: number }
   /** It cannot be asked: connection, time-out, 5xx, or a token endpoint that fails or refuses our own account. */
-  | { readonly kind: 'unavailable'; readonly reason: string; readonly retryAfterSeconds: number; readonly status?: number }
+  | {
+      readonly kind: 'unavailable';
+      readonly reason: string;
+      readonly retryAfterSeconds: number;
+      readonly status?: number;
+    }
   /** It answered, and the answer is wrong: bytes that do not match their digest, a redirect loop, a manifest over the limit. */
   | { readonly kind: 'wrong-answer'; readonly reason: string };
 

@@ -5,7 +5,15 @@ import type { BlobBody } from './blob-body.ts';
 import type { UpstreamFailure } from './failure.ts';
 import { limits } from './limits.ts';
 import { Movement } from './movement.ts';
-import { type BlobStore, type BlobWriter, type Clock, type Ledger, NoRoom, type Upstream, type UpstreamBlob } from './ports.ts';
+import {
+  type BlobStore,
+  type BlobWriter,
+  type Clock,
+  type Ledger,
+  NoRoom,
+  type Upstream,
+  type UpstreamBlob,
+} from './ports.ts';
 
 /** What is known of a flight when the upstream's headers are here. */
 export interface Opened {
@@ -124,7 +132,11 @@ export class Flight {
       const failure = await this.#fill(writer, first.value);
       return failure === undefined ? await this.#land(writer) : { kind: 'broken', failure };
     } catch (error) {
-      return { kind: 'broken', failure: { kind: 'unavailable', reason: messageOf(error), retryAfterSeconds: 1 }, cause: error };
+      return {
+        kind: 'broken',
+        failure: { kind: 'unavailable', reason: messageOf(error), retryAfterSeconds: 1 },
+        cause: error,
+      };
     }
   }
 
@@ -142,7 +154,10 @@ export class Flight {
     const { size = stated, withCredentials } = answer.value;
     if (stated !== undefined && size !== stated) {
       await closeBody(answer.value);
-      return fail({ kind: 'wrong-answer', reason: `the upstream's blob has ${size} bytes, its manifest says ${stated}` });
+      return fail({
+        kind: 'wrong-answer',
+        reason: `the upstream's blob has ${size} bytes, its manifest says ${stated}`,
+      });
     }
     if (size !== undefined && !writer.reserve(size)) {
       await closeBody(answer.value);
@@ -157,13 +172,22 @@ export class Flight {
   /** From `position`; from the last byte when all is there already, so that the answer still proves access and size. */
   #ask(position: number, size: number | undefined): Promise<Result<UpstreamBlob, UpstreamFailure>> {
     const first = size === undefined || size === 0 ? position : Math.min(position, size - 1);
-    return this.#upstream.getBlob(this.repository.name, this.digest, { first }, { deadlineMs: limits.askDeadlineMs, signal: this.#stop });
+    return this.#upstream.getBlob(
+      this.repository.name,
+      this.digest,
+      { first },
+      { deadlineMs: limits.askDeadlineMs, signal: this.#stop },
+    );
   }
 
   /** Undefined when everything is written. A broken connection is taken up again where it broke. */
   async #fill(writer: BlobWriter, first: UpstreamBlob): Promise<UpstreamFailure | undefined> {
     let blob: UpstreamBlob | undefined = first;
-    let failure: UpstreamFailure = { kind: 'unavailable', reason: 'the upstream broke off the transfer', retryAfterSeconds: 1 };
+    let failure: UpstreamFailure = {
+      kind: 'unavailable',
+      reason: 'the upstream broke off the transfer',
+      retryAfterSeconds: 1,
+    };
     let tries = 0;
     for (;;) {
       const before = writer.written;
@@ -181,7 +205,7 @@ export class Flight {
       const again = await this.#ask(writer.written, this.#size);
       blob = again.ok ? again.value : undefined;
       if (!again.ok) failure = again.failure;
-      if (failure.kind === 'not-found' || failure.kind === 'denied') return failure;
+      if (failure.kind !== 'unavailable' && failure.kind !== 'rate-limited') return failure;
     }
   }
 
@@ -192,7 +216,10 @@ export class Flight {
     }
     if (blob.start > writer.written) {
       await closeBody(blob);
-      return { kind: 'wrong-answer', reason: `asked for bytes from ${writer.written} on, the upstream sent those from ${blob.start}` };
+      return {
+        kind: 'wrong-answer',
+        reason: `asked for bytes from ${writer.written} on, the upstream sent those from ${blob.start}`,
+      };
     }
     let position = blob.start;
     try {
@@ -208,7 +235,11 @@ export class Flight {
       return { kind: 'unavailable', reason: `the transfer broke off: ${messageOf(error)}`, retryAfterSeconds: 1 };
     }
     if (this.#size === undefined || writer.written === this.#size) return 'complete';
-    return { kind: 'unavailable', reason: `the transfer ended after ${writer.written} of ${this.#size} bytes`, retryAfterSeconds: 1 };
+    return {
+      kind: 'unavailable',
+      reason: `the transfer ended after ${writer.written} of ${this.#size} bytes`,
+      retryAfterSeconds: 1,
+    };
   }
 
   async #append(writer: BlobWriter, piece: Uint8Array): Promise<void> {
@@ -236,7 +267,10 @@ export class Flight {
     const { written } = writer;
     if (!writer.verify()) {
       await writer.discard();
-      return { kind: 'broken', failure: { kind: 'wrong-answer', reason: `the upstream's bytes do not match ${this.digest}` } };
+      return {
+        kind: 'broken',
+        failure: { kind: 'wrong-answer', reason: `the upstream's bytes do not match ${this.digest}` },
+      };
     }
     // The readers first: the disk's own pace is none of their business.
     this.#size = written;

@@ -39,7 +39,12 @@ export class Listings {
    * @param query what the client sent of `n`, `last` and `next_page`, the upstream's own business
    * @param page the same, understood
    */
-  async tags(repository: Repository, query: URLSearchParams, page: Page, asker: Asker): Promise<Result<TagsPage, Failure>> {
+  async tags(
+    repository: Repository,
+    query: URLSearchParams,
+    page: Page,
+    asker: Asker,
+  ): Promise<Result<TagsPage, Failure>> {
     const wanted: Wanted = { kind: 'tags' };
     const mayAsk = await this.#deps.access.mayEnter(repository, wanted, asker);
     if (!mayAsk.ok) return mayAsk;

@@ -88,7 +88,11 @@ export class Manifests {
     return this.#keep(repository, digest.value, answer.value);
   }
 
-  async #keep(repository: Repository, digest: Digest, answer: UpstreamManifest): Promise<Result<Manifest, UpstreamFailure>> {
+  async #keep(
+    repository: Repository,
+    digest: Digest,
+    answer: UpstreamManifest,
+  ): Promise<Result<Manifest, UpstreamFailure>> {
     const { bytes, mediaType, withCredentials } = answer;
     const children = childrenOf(bytes, mediaType);
     if (!children.ok) return fail({ kind: 'wrong-answer', reason: children.failure.reason });

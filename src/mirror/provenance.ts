@@ -5,7 +5,12 @@ export type Provenance =
   /** From the cache, without asking anybody. */
   | { readonly kind: 'hit'; readonly since: number }
   /** From the upstream. `detail` says why it was not stored, where it was not. */
-  | { readonly kind: 'miss'; readonly stored: boolean; readonly collapsed: boolean; readonly detail?: 'no-room' | 'never-stored' }
+  | {
+      readonly kind: 'miss';
+      readonly stored: boolean;
+      readonly collapsed: boolean;
+      readonly detail?: 'no-room' | 'never-stored';
+    }
   /** A tag past its time, which the upstream has just confirmed or moved. */
   | { readonly kind: 'revalidated'; readonly stored: boolean; readonly collapsed: boolean }
   /** From the cache past its time, because the upstream gave no verdict. */

@@ -44,7 +44,12 @@ export class PullBlob {
     this.#deps = deps;
   }
 
-  async pull(repository: Repository, digest: Digest, range: RangeRequest | undefined, asker: Asker): Promise<Result<PulledBlob, Failure>> {
+  async pull(
+    repository: Repository,
+    digest: Digest,
+    range: RangeRequest | undefined,
+    asker: Asker,
+  ): Promise<Result<PulledBlob, Failure>> {
     for (;;) {
       const opened = await this.#openStored(repository, digest, asker);
       if (!opened.ok) return opened;
@@ -73,7 +78,10 @@ export class PullBlob {
     const head = await asker.awaiting(upstream.headBlob(repository.name, digest, { deadlineMs: limits.askDeadlineMs }));
     if (!head.ok) return fail(notThere(head.failure, wanted));
     await this.#deps.ledger.link(repository, { digest, isPublic: !head.value.withCredentials }, this.#deps.clock.now());
-    return ok({ size: head.value.size, provenance: { kind: 'miss', stored: false, collapsed: false, detail: 'never-stored' } });
+    return ok({
+      size: head.value.size,
+      provenance: { kind: 'miss', stored: false, collapsed: false, detail: 'never-stored' },
+    });
   }
 
   /** A hit. A file that is gone, or has another size than it had, is a miss, and is cleared away. */
@@ -98,7 +106,11 @@ export class PullBlob {
     return ok(undefined);
   }
 
-  async #follow(repository: Repository, { flight, body, collapsed }: Joined, range: RangeRequest | undefined): Promise<Result<PulledBlob, Failure>> {
+  async #follow(
+    repository: Repository,
+    { flight, body, collapsed }: Joined,
+    range: RangeRequest | undefined,
+  ): Promise<Result<PulledBlob, Failure>> {
     const pulled = await withRange(body, range, missed(true, collapsed));
     if (!pulled.ok || range === undefined || body.size === undefined || pulled.value.range === undefined) return pulled;
     if (!mayGoAside(range, pulled.value.range, body.size)) return pulled;
@@ -119,7 +131,12 @@ export class PullBlob {
    * No room: straight from the upstream to this one client. A range that reaches the end cannot be judged by the digest, so
    * it is answered with the whole blob, as RFC 9110 14.2 allows.
    */
-  async #passThrough(repository: Repository, digest: Digest, range: RangeRequest | undefined, asker: Asker): Promise<Result<PulledBlob, Failure>> {
+  async #passThrough(
+    repository: Repository,
+    digest: Digest,
+    range: RangeRequest | undefined,
+    asker: Asker,
+  ): Promise<Result<PulledBlob, Failure>> {
     const { upstream } = this.#deps.registries.of(repository);
     const size = await this.#deps.ledger.statedSize(repository, digest);
     const part = range && size !== undefined ? resolveRange(range, size) : undefined;
@@ -127,7 +144,8 @@ export class PullBlob {
     if (size !== undefined && part !== undefined && part.last < size - 1) {
       const answer = await asker.awaiting(upstream.getBlob(repository.name, digest, part, ask));
       if (!answer.ok) return fail(notThere(answer.failure, { kind: 'blob', digest }));
-      if (answer.value.start === part.first) return ok(pulledBlob(new UpstreamBody(answer.value), part, missed(false, false)));
+      if (answer.value.start === part.first)
+        return ok(pulledBlob(new UpstreamBody(answer.value), part, missed(false, false)));
       await new UpstreamBody(answer.value)[Symbol.asyncDispose]();
     }
     const answer = await asker.awaiting(upstream.getBlob(repository.name, digest, { first: 0 }, ask));
@@ -136,7 +154,11 @@ export class PullBlob {
   }
 }
 
-async function withRange(body: BlobBody, range: RangeRequest | undefined, provenance: Provenance): Promise<Result<PulledBlob, Failure>> {
+async function withRange(
+  body: BlobBody,
+  range: RangeRequest | undefined,
+  provenance: Provenance,
+): Promise<Result<PulledBlob, Failure>> {
   // Without a size there is no range to speak of: the whole body is the answer (RFC 9110 14.2).
   if (range === undefined || body.size === undefined) return ok(pulledBlob(body, undefined, provenance));
   const part = resolveRange(range, body.size);

@@ -35,7 +35,11 @@ export class PullManifest {
     return resolved;
   }
 
-  async #byTag(repository: Repository, reference: Reference & { kind: 'tag' }, asker: Asker): Promise<Result<Resolved, Failure>> {
+  async #byTag(
+    repository: Repository,
+    reference: Reference & { kind: 'tag' },
+    asker: Asker,
+  ): Promise<Result<Resolved, Failure>> {
     const wanted: Wanted = { kind: 'manifest', reference };
     const mayAsk = await this.#deps.access.mayAsk(repository, wanted, asker);
     if (!mayAsk.ok) return mayAsk;

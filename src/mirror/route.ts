@@ -1,5 +1,5 @@
-import type { RepositoryPattern } from '../oci/repository-pattern.ts';
 import { parseRepositoryName, type Repository, type RepositoryName } from '../oci/repository-name.ts';
+import type { RepositoryPattern } from '../oci/repository-pattern.ts';
 import { fail, ok, type Result } from '../oci/result.ts';
 
 export interface RoutingTable {
@@ -29,9 +29,12 @@ const dockerHubHosts = new Set(['index.docker.io', 'registry-1.docker.io']);
  * @param ns the `ns` query parameter, if any
  */
 export function route(name: string, ns: string | undefined, table: RoutingTable): Result<Route, BadRoute> {
-  const named = ns === undefined ? registryInFront(name, table) : registryOf(ns, table);
+  const named = ns === undefined ? registryInFront(name, table) : registryOf(ns, name, table);
   if (named === 'unknown') {
-    return fail({ kind: 'name-unknown', reason: `the registry ${printable(ns ?? '')} is not configured here as an upstream` });
+    return fail({
+      kind: 'name-unknown',
+      reason: `the registry ${printable(ns ?? '')} is not configured here as an upstream`,
+    });
   }
   const parsed = parseRepositoryName(named?.rest ?? name);
   if (!parsed.ok) return fail({ kind: 'name-invalid', reason: parsed.failure.reason });
@@ -42,7 +45,10 @@ export function route(name: string, ns: string | undefined, table: RoutingTable)
     if (table.privatePatterns.some((pattern) => pattern.matches(full))) return ok({ kind: 'hosted', name: full });
   }
   if (registry === undefined) {
-    return fail({ kind: 'name-unknown', reason: 'the name has no registry in it, and no default upstream is configured' });
+    return fail({
+      kind: 'name-unknown',
+      reason: 'the name has no registry in it, and no default upstream is configured',
+    });
   }
   // Docker Hub has no one-segment names, so `docker pull mirror:5000/alpine` can only mean the official image.
   return ok({ kind: 'upstream', repository: { registry, name: registry === dockerHub ? underLibrary(full) : full } });
@@ -54,9 +60,12 @@ interface Named {
   readonly rest?: string;
 }
 
-function registryOf(ns: string, table: RoutingTable): Named | 'unknown' {
+/** A containerd host with a path in it names the registry twice, `/v2/docker.io/library/x?ns=docker.io`: it is one name. */
+function registryOf(ns: string, name: string, table: RoutingTable): Named | 'unknown' {
   const registry = dockerHubHosts.has(ns) ? dockerHub : ns;
-  return table.registries.has(registry) ? { registry } : 'unknown';
+  if (!table.registries.has(registry)) return 'unknown';
+  const inFront = registryInFront(name, table);
+  return inFront?.registry === registry ? inFront : { registry };
 }
 
 function registryInFront(name: string, table: RoutingTable): Named | undefined {

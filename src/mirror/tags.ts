@@ -58,7 +58,8 @@ export class Tags {
    * an upstream that may be gone. Asking it costs a `HEAD`, and decides which of the two to serve.
    */
   async #readFresh(repository: Repository, tag: Tag, known: TagRecord): Promise<Resolved | undefined> {
-    if (!isFresh(known.checkedAt, this.#registries.of(repository).tagTtlMs(repository.name, tag), this.#clock.now())) return undefined;
+    if (!isFresh(known.checkedAt, this.#registries.of(repository).tagTtlMs(repository.name, tag), this.#clock.now()))
+      return undefined;
     const settled = known.fallback === undefined ? known : await this.#ledger.settleTag(repository, tag);
     if (settled?.digest !== known.digest || settled.fallback !== undefined) return undefined;
     const manifest = await this.#manifests.read(known.digest);
@@ -74,8 +75,12 @@ export class Tags {
 
   async #revalidate(repository: Repository, tag: Tag, known: TagRecord): Promise<Result<Resolved, UpstreamFailure>> {
     const { upstream } = this.#registries.of(repository);
-    const head = await upstream.headManifest(repository.name, { kind: 'tag', tag }, { deadlineMs: limits.revalidateDeadlineMs });
-    if (!head.ok) return this.#withoutVerdict(repository, tag, known, head.failure);
+    const head = await upstream.headManifest(
+      repository.name,
+      { kind: 'tag', tag },
+      { deadlineMs: limits.revalidateDeadlineMs },
+    );
+    if (!head.ok) return this.#withoutHead(repository, tag, head.failure);
 
     const { digest } = head.value;
     const isKnown = digest === known.digest;
@@ -87,7 +92,7 @@ export class Tags {
     // By digest, so that what is stored is what the HEAD spoke of.
     const reference: Reference = digest === undefined ? { kind: 'tag', tag } : { kind: 'digest', digest };
     const fetched = await this.#manifests.fetch(repository, reference).result;
-    if (!fetched.ok) return this.#serveStale(known, asTrouble(fetched.failure));
+    if (!fetched.ok) return this.#serveStale(repository, tag, asTrouble(fetched.failure));
     await this.#point(repository, tag, fetched.value);
     return ok({
       manifest: fetched.value,
@@ -99,17 +104,26 @@ export class Tags {
     if (stored) await this.#ledger.setTag(repository, tag, record.digest, this.#clock.now());
   }
 
-  async #withoutVerdict(repository: Repository, tag: Tag, known: TagRecord, failure: UpstreamFailure): Promise<Result<Resolved, UpstreamFailure>> {
-    if (cannotBeAsked(failure)) return this.#serveStale(known, failure);
+  async #withoutHead(
+    repository: Repository,
+    tag: Tag,
+    failure: UpstreamFailure,
+  ): Promise<Result<Resolved, UpstreamFailure>> {
+    if (cannotBeAsked(failure)) return this.#serveStale(repository, tag, failure);
     if (failure.kind === 'not-found') await this.#ledger.removeTag(repository, tag);
     return fail(failure);
   }
 
-  /** The fallback goes first: it is there because the newer digest is not complete for somebody. */
-  async #serveStale(known: TagRecord, because: UpstreamFailure): Promise<Result<Resolved, UpstreamFailure>> {
-    for (const digest of [known.fallback, known.digest]) {
+  /** The fallback goes first: as long as there is one, the newer digest is not complete for somebody. */
+  async #serveStale(
+    repository: Repository,
+    tag: Tag,
+    because: UpstreamFailure,
+  ): Promise<Result<Resolved, UpstreamFailure>> {
+    const known = await this.#ledger.settleTag(repository, tag);
+    for (const digest of [known?.fallback, known?.digest]) {
       const manifest = digest && (await this.#manifests.read(digest));
-      if (manifest) return ok({ manifest, provenance: { kind: 'stale', since: known.checkedAt, because } });
+      if (known && manifest) return ok({ manifest, provenance: { kind: 'stale', since: known.checkedAt, because } });
     }
     return fail(because);
   }
@@ -122,5 +136,7 @@ function markCollapsed({ manifest, provenance }: Resolved): Resolved {
 
 /** An upstream that names a digest and then has no manifest for it contradicts itself: no verdict on the tag. */
 function asTrouble(failure: UpstreamFailure): UpstreamFailure {
-  return cannotBeAsked(failure) ? failure : { kind: 'wrong-answer', reason: `the tag has moved, but its new manifest is not to be had: ${failure.reason}` };
+  return cannotBeAsked(failure)
+    ? failure
+    : { kind: 'wrong-answer', reason: `the tag has moved, but its new manifest is not to be had: ${failure.reason}` };
 }

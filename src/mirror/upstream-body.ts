@@ -29,7 +29,8 @@ export class UpstreamBody implements BlobBody {
   }
 
   async read(target: Uint8Array, position: number): Promise<number> {
-    if (position !== this.#position) throw new Error(`a relayed body is read in order: at ${this.#position}, not ${position}`);
+    if (position !== this.#position)
+      throw new Error(`a relayed body is read in order: at ${this.#position}, not ${position}`);
     while (this.#ready.length === 0) {
       if (this.#ended) return 0;
       await this.#advance();

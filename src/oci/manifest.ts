@@ -40,7 +40,10 @@ const artifact = z.object({ blobs: z.array(descriptor).nullish() });
  * by its digest and never looked into. Layers with `urls` lie elsewhere (Windows base layers, image-spec "Non-distributable
  * layers") and are no part of completeness; `subject` names a relation, not content.
  */
-export function childrenOf(bytes: Uint8Array, mediaType: string): Result<readonly Child[], { readonly reason: string }> {
+export function childrenOf(
+  bytes: Uint8Array,
+  mediaType: string,
+): Result<readonly Child[], { readonly reason: string }> {
   const known = isIndexType(mediaType) || isImageType(mediaType) || isArtifactType(mediaType);
   if (!known) return ok([]);
   let json: unknown;
@@ -57,10 +60,17 @@ export function childrenOf(bytes: Uint8Array, mediaType: string): Result<readonl
 function readChildren(json: unknown, mediaType: string): z.ZodSafeParseResult<Child[]> {
   if (isIndexType(mediaType)) {
     return index
-      .transform(({ manifests }) => (manifests ?? []).map((entry): Child => {
-        const platform = platformText(entry.platform);
-        return { digest: entry.digest, size: entry.size, kind: 'manifest', ...(platform === undefined ? {} : { platform }) };
-      }))
+      .transform(({ manifests }) =>
+        (manifests ?? []).map((entry): Child => {
+          const platform = platformText(entry.platform);
+          return {
+            digest: entry.digest,
+            size: entry.size,
+            kind: 'manifest',
+            ...(platform === undefined ? {} : { platform }),
+          };
+        }),
+      )
       .safeParse(json);
   }
   if (isImageType(mediaType)) {

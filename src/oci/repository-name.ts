@@ -13,7 +13,8 @@ export function parseRepositoryName(text: string): Result<RepositoryName, { read
   if (text.length > maxNameLength) return fail({ reason: `a repository name has at most ${maxNameLength} characters` });
   if (!grammar.test(text)) {
     return fail({
-      reason: 'a repository name is made of lower-case letters, digits and single separators (. _ __ -) in segments divided by /',
+      reason:
+        'a repository name is made of lower-case letters, digits and single separators (. _ __ -) in segments divided by /',
     });
   }
   return ok(text as RepositoryName);

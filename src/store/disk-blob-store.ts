@@ -27,7 +27,8 @@ export class DiskBlobStore implements BlobStore {
   static async open(root: string, budget: Budget): Promise<DiskBlobStore> {
     const layout = new Layout(root);
     await rm(layout.incoming, { recursive: true, force: true });
-    for (const directory of [layout.blobs, layout.partial, layout.incoming]) await mkdir(directory, { recursive: true });
+    for (const directory of [layout.blobs, layout.partial, layout.incoming])
+      await mkdir(directory, { recursive: true });
     const store = new DiskBlobStore(layout, budget);
     await store.check();
     for (const name of await readdir(layout.partial)) budget.count((await stat(join(layout.partial, name))).size);

@@ -90,7 +90,8 @@ class DiskBlobWriter implements BlobWriter {
   }
 
   async append(bytes: Uint8Array): Promise<void> {
-    if (this.#state !== 'writing' || this.#written < this.kept) throw new Error('append before replay or after the end');
+    if (this.#state !== 'writing' || this.#written < this.kept)
+      throw new Error('append before replay or after the end');
     this.#makeRoom(bytes.length);
     this.#digester.update(bytes);
     await writeFully(this.#file.handle, bytes, this.#written);

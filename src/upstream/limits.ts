@@ -34,9 +34,14 @@ export const defaultLimits = {
 
 export type Limits = { readonly [name in keyof typeof defaultLimits]: number };
 
+/** undici's timers are late by up to this. */
+const timerSlackMs = 500;
+const minConnectTimeoutMs = 250;
+
 /** What is not cached has to fail within 5 s, also where every endpoint swallows connections. */
 export function connectTimeoutMs(limits: Limits, endpoints: number): number {
-  return Math.min(limits.connectTimeoutMs, Math.floor(limits.connectTimeoutAllEndpointsMs / endpoints));
+  const share = Math.floor(limits.connectTimeoutAllEndpointsMs / endpoints) - timerSlackMs;
+  return Math.min(limits.connectTimeoutMs, Math.max(share, minConnectTimeoutMs));
 }
 
 /** False also for a time in the future: after a clock was set back, nothing holds on to what it measured before. */

@@ -1,3 +1,5 @@
+import { once } from 'node:events';
+import { createConnection } from 'node:net';
 import { expect, test } from 'vitest';
 import { startSkopeo } from './support/clients/skopeo.ts';
 import { Entrepot } from './support/entrepot.ts';
@@ -12,6 +14,7 @@ showLogsOfFailedTests();
 
 const MiB = 1024 * 1024;
 const noticeMs = 5_000;
+const promptMs = 5_000;
 
 const site = sharedSite();
 
@@ -78,4 +81,16 @@ test('SIGTERM lets a transfer under way come to its end, and the exit code is 0'
 
   await expect(download.digest).resolves.toBe(large.digest);
   expect((await exited).code).toBe(0);
+});
+
+test('SIGTERM does not wait for a connection on which nothing was asked', async () => {
+  await using entrepot = await Entrepot.start({ upstream: site.upstream });
+  const silent = createConnection(entrepot.port, '127.0.0.1');
+  await once(silent, 'connect');
+  // The other end may well reset it.
+  silent.on('error', () => undefined);
+  const began = performance.now();
+  await entrepot.stop();
+  expect(performance.now() - began).toBeLessThan(promptMs);
+  silent.destroy();
 });

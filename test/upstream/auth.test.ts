@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, test } from 'vitest';
-import { FakeRegistry, type FakeRegistryOptions } from '../support/fake-registry.ts';
+import { FakeRegistry, type FakeRegistryOptions, Gate, unusedPort } from '../support/fake-registry.ts';
 import { ask, digest, failureOf, name, reference, SmallServer, upstreamOf, valueOf } from './support.ts';
 
 const credentials = { username: 'team', password: 'pa:ss"wörd' };
@@ -58,7 +58,6 @@ describe('a token', () => {
 
   test('on its way is not lost when one of those who wait for it leaves', async () => {
     const registry = await start({ separateTokenServer: true });
-    const { Gate } = await import('../support/fake-registry.ts');
     const gate = new Gate();
     registry.faults.add({ when: { kind: 'token' }, do: { kind: 'gate', gate } });
     const upstream = connect(registry.url);
@@ -153,22 +152,24 @@ describe('a token', () => {
 });
 
 describe('a token endpoint that gives none is no denial', () => {
+  const answers = (body: object | string) => ({ kind: 'status', status: 200, body }) as const;
   test.each([
     [
+      'refusing the account',
       { kind: 'status', status: 401, body: { details: 'incorrect username or password' } },
       /refused the configured account \(401\): incorrect/,
     ],
-    [{ kind: 'status', status: 403 }, /refused the configured account \(403\)/],
-    [{ kind: 'status', status: 400 }, /answered 400/],
-    [{ kind: 'status', status: 404 }, /answered 404/],
-    [{ kind: 'status', status: 500 }, /answered 500/],
-    [{ kind: 'status', status: 200, body: 'not json' }, /without a usable token/],
-    [{ kind: 'status', status: 200, body: {} }, /without a usable token/],
-    [{ kind: 'status', status: 200, body: { token: 'a\r\nx: y' } }, /without a usable token/],
-    [{ kind: 'status', status: 200, body: { token: 'a'.repeat(70_000) } }, /without a usable token/],
-    [{ kind: 'refuse' }, /closed the connection/],
-    [{ kind: 'hang' }, /did not answer/],
-  ] as const)('case %#', async (fault, reason) => {
+    ['forbidding the account', { kind: 'status', status: 403 }, /refused the configured account \(403\)/],
+    ['not understanding', { kind: 'status', status: 400 }, /answered 400/],
+    ['not there', { kind: 'status', status: 404 }, /answered 404/],
+    ['in error', { kind: 'status', status: 500 }, /answered 500/],
+    ['answering no JSON', answers('not json'), /without a usable token/],
+    ['answering no token', answers({}), /without a usable token/],
+    ['answering a header injection', answers({ token: 'a\r\nx: y' }), /without a usable token/],
+    ['answering without end', answers({ token: 'a'.repeat(70_000) }), /without a usable token/],
+    ['closing the connection', { kind: 'refuse' }, /closed the connection/],
+    ['silent', { kind: 'hang' }, /did not answer/],
+  ] as const)('%s', async (_, fault, reason) => {
     const registry = await start();
     registry.faults.add({ when: { kind: 'token' }, do: fault });
     const upstream = connect(registry.url, { credentials }, { limits: { tokenTimeoutMs: 300 } });
@@ -207,7 +208,7 @@ describe('a token endpoint that gives none is no denial', () => {
   });
 
   test('that cannot be connected is not waited for by everybody', async () => {
-    const registry = await start({ realm: 'http://127.0.0.1:1/token' });
+    const registry = await start({ realm: `http://127.0.0.1:${await unusedPort()}/token` });
     const upstream = connect(registry.url);
     expect(failureOf(await upstream.headManifest(name(), reference(), ask)).reason).toMatch(/refuses connections/);
     expect(upstream.events.filter(({ kind }) => kind === 'token')).toHaveLength(3);
@@ -244,21 +245,15 @@ describe('private stays private: the configured account', () => {
   });
 
   test('is withheld from a realm on another host, once with a warning', async () => {
-    const registry = await start({ realm: 'http://placeholder/' });
-    const other = await start({ separateTokenServer: false });
-    await registry.stop();
-    const evil = await FakeRegistry.start({ auth: 'token', users, realm: `http://localhost:${other.port}/token` });
-    opened.push(evil);
-    evil.addImage('library/alpine', 'latest', { layers: [] });
+    const other = await start();
+    const evil = await start({ realm: `http://localhost:${other.port}/token` });
     const upstream = connect(evil.url, { credentials });
-    for (const _ of [1, 2]) {
-      const head = await upstream.headManifest(name(), reference(), ask);
-      // The token is another registry's and opens nothing; what matters is who was told what.
-      expect(failureOf(head).kind).toBe('denied');
+    for (let time = 0; time < 2; time++) {
+      // The other registry's token opens nothing here. What matters is who was told what.
+      expect(failureOf(await upstream.headManifest(name(), reference(), ask)).kind).toBe('denied');
     }
     expect(other.count({ kind: 'token', scheme: 'none' })).toBeGreaterThan(0);
-    expect(other.count({ scheme: 'basic' })).toBe(0);
-    expect(evil.count({ scheme: 'basic' })).toBe(0);
+    expect([other, evil].map((registry) => registry.count({ scheme: 'basic' }))).toEqual([0, 0]);
     expect(upstream.logged().match(/the configured account is withheld/g)).toHaveLength(1);
     expect(upstream.logged()).toContain(`http://localhost:${other.port}/token`);
   });

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type RequestListener, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { expect } from 'vitest';
 import type { UpstreamFailure } from '../../src/mirror/failure.ts';
 import type { Ask, Clock, UpstreamBlob } from '../../src/mirror/ports.ts';
 import { type Digest, parseDigest } from '../../src/oci/digest.ts';
@@ -140,4 +141,9 @@ export async function millisecondsOf(work: () => Promise<unknown>): Promise<numb
   const startedAt = performance.now();
   await work();
   return performance.now() - startedAt;
+}
+
+/** The typed form of vitest's matcher. */
+export function containing(text: string): unknown {
+  return expect.stringContaining(text);
 }

@@ -1,15 +1,15 @@
-const tasks: (() => void)[] = [];
+const phases = { stop: [] as (() => void)[], remove: [] as (() => void)[] };
 let ended = false;
 
-/** Called when the run ends before its tests have cleaned up after themselves; the first task given runs first. */
-export function atEndOfRun(task: () => void): void {
-  tasks.push(task);
+/** For a run that ends before its tests have cleaned up: first programs are stopped, then what they used is removed. */
+export function atEndOfRun(phase: keyof typeof phases, task: () => void): void {
+  phases[phase].push(task);
 }
 
 function end(): void {
   if (ended) return;
   ended = true;
-  for (const task of tasks) task();
+  for (const task of [...phases.stop, ...phases.remove]) task();
 }
 
 process.once('exit', end);

@@ -34,7 +34,7 @@ export interface Exit {
 }
 
 const running = new Set<ChildProcess>();
-atEndOfRun(() => {
+atEndOfRun('stop', () => {
   for (const child of running) child.kill('SIGKILL');
 });
 

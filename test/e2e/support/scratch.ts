@@ -6,12 +6,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { atEndOfRun } from './end-of-run.ts';
+import { programPath } from './program.ts';
 
 const pollMs = 25;
+const unmount = { program: 'umount', args: ['--lazy'] };
 
 const inUse = new Set<string>();
-// The import of program.ts comes first for a reason: programs are killed before their directories are removed.
-atEndOfRun(() => {
+atEndOfRun('remove', () => {
   for (const path of inUse) {
     unmountBelow(path);
     rmSync(path, { recursive: true, force: true, maxRetries: 5 });
@@ -89,7 +90,8 @@ function unmountBelow(folder: string): void {
     .map((line) => line.split(' ')[4] ?? '')
     .filter((path) => path === folder || path.startsWith(`${folder}/`));
   // The latest mount is listed last and may lie on top of an earlier one.
-  for (const path of mounts.reverse()) spawnSync('umount', ['--lazy', path]);
+  for (const path of mounts.reverse())
+    spawnSync(unmount.program, [...unmount.args, path], { env: { PATH: programPath } });
   const left = mounts.length === 0 ? '' : readFileSync('/proc/self/mountinfo', 'utf8');
   // Removing files through a mount that is still there could remove what is not ours.
   if (left.includes(` ${folder}`)) throw new Error(`something is still mounted below ${folder}`);
