@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { readVersion } from '../ops/version.ts';
 import { type Invocation, parseArguments } from './arguments.ts';
 import { check } from './check.ts';
 import { type ExitCode, exitCode, type Io } from './io.ts';
@@ -25,16 +25,11 @@ async function execute(invocation: Invocation, io: Io): Promise<ExitCode> {
       io.stdout.write(usage);
       return exitCode.done;
     case 'version':
-      io.stdout.write(`${await version()}\n`);
+      io.stdout.write(`${await readVersion()}\n`);
       return exitCode.done;
     case 'serve':
       return serve(invocation, io);
     case 'check':
       return check(invocation, io);
   }
-}
-
-async function version(): Promise<string> {
-  const manifest: unknown = JSON.parse(await readFile(new URL('../../package.json', import.meta.url), 'utf8'));
-  return (manifest as { version: string }).version;
 }

@@ -57,7 +57,9 @@ function routes(deps: AppDeps): Koa.Middleware<State> {
   router.get('/readyz', async (ctx) => readiness(ctx, deps));
   const dispatch = router.routes();
   // The router adds `params` to the context itself; Koa's types cannot know that beforehand.
-  return (ctx, next) => dispatch(ctx as RouterContext<State>, next);
+  return async (ctx, next) => {
+    await dispatch(ctx as RouterContext<State>, next);
+  };
 }
 
 function param(ctx: Context & { readonly params: Readonly<Record<string, string>> }, name: string): string {

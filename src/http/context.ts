@@ -1,6 +1,17 @@
 import type { ParameterizedContext } from 'koa';
 import type { Asker } from '../mirror/asker.ts';
-import type { LogEntry } from './request-log.ts';
+
+/** What the line of a request says beyond its method, status, bytes and times. */
+export interface LogEntry {
+  repository?: string;
+  reference?: string;
+  /** `hit`, `miss`, … of what was served; the kind of failure of what was not. */
+  outcome?: string;
+  /** Why a body was cut. */
+  reason?: string;
+  /** Of the body. */
+  bytes: number;
+}
 
 /** What a request carries from one middleware to the next. */
 export interface State {

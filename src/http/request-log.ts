@@ -2,19 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { Middleware } from 'koa';
 import { Asker } from '../mirror/asker.ts';
 import type { Logger } from '../ops/logger.ts';
-import type { State } from './context.ts';
-
-/** What the line of a request says beyond its method, status, bytes and times. */
-export interface LogEntry {
-  repository?: string;
-  reference?: string;
-  /** `hit`, `miss`, … of what was served; the kind of failure of what was not. */
-  outcome?: string;
-  /** Why a body was cut. */
-  reason?: string;
-  /** Of the body. */
-  bytes: number;
-}
+import type { LogEntry, State } from './context.ts';
 
 /** One line per request, when it has ended; the request's id is in the answer too. */
 export function logRequests(log: Logger): Middleware<State> {
@@ -33,7 +21,7 @@ export function logRequests(log: Logger): Middleware<State> {
         path: ctx.path.slice(0, maxLoggedPath),
         status: ctx.res.statusCode,
         ...entry,
-        bytes: entry.bytes || (ctx.response.length ?? 0),
+        bytes: entry.bytes || ctx.response.length,
         milliseconds: Math.round(performance.now() - start),
         upstreamMilliseconds: asker.upstreamMs,
         ...(ctx.res.writableFinished ? {} : { cut: true }),

@@ -48,39 +48,46 @@ export class AsideRange implements BlobBody {
     return (this.#direct ?? this.#aside.followed).read(target, position);
   }
 
-  /** True as soon as the flight has passed the range, false when patience has run out before. */
+  /** True as soon as the flight has passed the range, or ended; false when it is too slow to wait for. */
   async #isNear(): Promise<boolean> {
+    const { flight, range } = this.#aside;
+    while (!hasLeft(this.#left)) {
+      if (await this.#passesSoon()) break;
+      if (flight.msUntil(range.last) > limits.asideWorthwhileMs) return false;
+    }
+    this.#tried = true;
+    return true;
+  }
+
+  async #passesSoon(): Promise<boolean> {
     const { flight, range, clock } = this.#aside;
-    let patient = true;
-    const patience = new AbortController();
-    const leave = AbortSignal.any([patience.signal, this.#left.signal]);
-    const timeout = clock.sleep(limits.asidePatienceMs, leave).then(() => {
-      patient = false;
-    });
+    const passed = new AbortController();
+    const outOfPatience = clock
+      .sleep(limits.asidePatienceMs, AbortSignal.any([passed.signal, this.#left.signal]))
+      .then((): 'out of patience' => 'out of patience');
     for (;;) {
       const moved = flight.movement.next;
-      if (flight.visible > range.last || flight.isWhole || flight.end !== undefined) break;
-      if (!patient) return false;
-      await Promise.race([moved, timeout]);
+      if (flight.visible > range.last || flight.end !== undefined) break;
+      if ((await Promise.race([moved, outOfPatience])) === 'out of patience') return false;
     }
-    patience.abort();
-    this.#tried = true;
+    passed.abort();
     return true;
   }
 
   async #goAside(position: number): Promise<void> {
     this.#tried = true;
     const { flight, upstream, name, digest, range } = this.#aside;
-    if (flight.asideRanges >= limits.maxAsideRangesPerFlight || this.#left.signal.aborted) return;
+    if (flight.asideRanges >= limits.maxAsideRangesPerFlight || hasLeft(this.#left)) return;
     flight.asideRanges++;
     const ask = { deadlineMs: limits.askDeadlineMs, signal: this.#left.signal };
     const answer = await upstream.getBlob(name, digest, { first: position, last: range.last }, ask);
-    if (answer.ok && answer.value.start === position && !this.#left.signal.aborted) {
-      this.#direct = new UpstreamBody(answer.value);
+    const direct = answer.ok ? new UpstreamBody(answer.value) : undefined;
+    if (answer.ok && answer.value.start === position && !hasLeft(this.#left)) {
+      this.#direct = direct;
       return;
     }
     flight.asideRanges--;
-    if (answer.ok) await answer.value.body[Symbol.asyncIterator]().return?.();
+    await direct?.[Symbol.asyncDispose]();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -91,4 +98,9 @@ export class AsideRange implements BlobBody {
     }
     await this.#aside.followed[Symbol.asyncDispose]();
   }
+}
+
+/** Asked again after a wait, whatever was true before it. */
+function hasLeft({ signal }: AbortController): boolean {
+  return signal.aborted;
 }

@@ -62,6 +62,7 @@ export class Flight {
   readonly #upstream: Upstream;
   readonly #stop: AbortSignal;
   readonly #movement = new Movement();
+  readonly #startedAt: number;
   #writer: BlobWriter | undefined;
   #size: number | undefined;
   #visible = 0;
@@ -77,6 +78,7 @@ export class Flight {
     this.#deps = deps;
     this.#upstream = upstream;
     this.#stop = stop;
+    this.#startedAt = deps.clock.now();
     let openedWith!: (outcome: Result<Opened, NotOpened>) => void;
     this.opened = new Promise((resolve) => {
       openedWith = resolve;
@@ -92,6 +94,12 @@ export class Flight {
 
   get visible(): number {
     return this.#visible;
+  }
+
+  /** How long until this position is visible, in milliseconds, at the pace so far; Infinity before the first byte. */
+  msUntil(position: number): number {
+    const elapsedMs = this.#deps.clock.now() - this.#startedAt;
+    return ((position - this.#visible) / this.#visible) * elapsedMs;
   }
 
   get movement(): Movement {

@@ -14,8 +14,10 @@ export const limits = {
   resumeBackoffMs: [250, 500, 1_000, 2_000, 4_000, 8_000],
   /** A bounded range up to this size may be asked for beside a flight that is far behind it. */
   maxAsideRangeBytes: 8 * 1024 * 1024,
-  /** How long such a range waits for the flight first. */
+  /** How long such a range waits before it looks how fast the flight is, and between two looks. */
   asidePatienceMs: 2_000,
+  /** It goes on waiting for a flight that will be there within this time. */
+  asideWorthwhileMs: 10_000,
   /** How many such ranges may be under way beside one flight. */
   maxAsideRangesPerFlight: 8,
 } as const;

@@ -1,5 +1,5 @@
 /** Media types of manifests, and what we ask upstreams for. */
-export const mediaTypes = {
+const mediaTypes = {
   ociIndex: 'application/vnd.oci.image.index.v1+json',
   ociManifest: 'application/vnd.oci.image.manifest.v1+json',
   ociArtifact: 'application/vnd.oci.artifact.manifest.v1+json',

@@ -91,10 +91,7 @@ export class DiskBlobStore implements BlobStore {
     if (size === undefined) return;
     // Moved aside first: of two that delete at once, one finds the file, and its bytes are given back once.
     const aside = join(this.#layout.incoming, randomUUID());
-    const moved = await rename(path, aside).then(
-      () => true,
-      (error: unknown) => unlessMissing(error) ?? false,
-    );
+    const moved = await rename(path, aside).then(() => true, unlessMissing);
     if (!moved) return;
     await rm(aside, { force: true });
     this.#budget.release(size);

@@ -21,7 +21,11 @@ export function auth(options: PassDeskOptions): (next: Exchange) => Exchange<Reg
     for (let tries = 1; ; tries++) {
       if (challenge !== undefined && desk.canAnswer(challenge, request)) {
         const issued = await desk.issue(challenge, request, pass?.agedToken);
-        if (!issued.ok) return issued;
+        if (!issued.ok) {
+          // A registry may have moved its token endpoint: the next ask hears its challenge anew.
+          if (issued.failure.kind !== 'rate-limited') challenges.delete(request.name);
+          return issued;
+        }
         pass = issued.value;
       }
       const outcome = await next(withPass(request, pass));

@@ -18,7 +18,7 @@ import {
 } from '../../src/upstream/upstream.ts';
 
 /** Time that passes only by hand, or by being slept through. */
-export class TestClock implements Clock {
+class TestClock implements Clock {
   #now = Date.parse('2026-01-01T00:00:00Z');
   readonly slept: number[] = [];
 
