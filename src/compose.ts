@@ -4,9 +4,11 @@ import { type Config, tagTtlMs, type UpstreamConfig } from './config/config.ts';
 import { createApp } from './http/app.ts';
 import type { Policy } from './http/locate.ts';
 import { type Listening, listen } from './http/server.ts';
+import { HotLedger } from './ledger/hot-ledger.ts';
 import { SqliteLedger } from './ledger/sqlite-ledger.ts';
 import type { Flight, FlightEnd } from './mirror/flight.ts';
 import { createMirror } from './mirror/mirror.ts';
+import type { Page } from './mirror/ports.ts';
 import { Registries, type Registry } from './mirror/registries.ts';
 import { repositoryText } from './oci/repository-name.ts';
 import { systemClock } from './ops/clock.ts';
@@ -34,11 +36,12 @@ export class StartupError extends Error {
 /** @throws {StartupError} */
 export async function startService(config: Config, log: Logger): Promise<Service> {
   const { ledger, store, budget } = await openStorage(config);
+  const hot = new HotLedger(ledger);
   const upstreams = new Upstreams(log, await readVersion());
   const registries = new Registries(upstreams.take(config));
   const mirror = createMirror({
     store,
-    ledger,
+    ledger: hot,
     registries,
     clock: systemClock,
     random: Math.random,
@@ -61,7 +64,7 @@ export async function startService(config: Config, log: Logger): Promise<Service
     ledger.close({ clean: true });
     throw error;
   });
-  const reconciling = reconcileUnlessClean({ store, ledger, budget, log, signal: stopping.signal });
+  const reconciling = reconcileUnlessClean({ store, ledger, hot, budget, log, signal: stopping.signal });
 
   return {
     url: listening.url,
@@ -174,15 +177,18 @@ class Upstreams {
 }
 
 interface Reconciling extends Storage {
+  /** Through which rows are changed, so that it knows. */
+  readonly hot: HotLedger;
   readonly log: Logger;
   readonly signal: AbortSignal;
 }
 
 /** True when store and ledger agree: a stop after that is a clean one. */
-async function reconcileUnlessClean({ store, ledger, budget, log, signal }: Reconciling): Promise<boolean> {
+async function reconcileUnlessClean({ store, ledger, hot, budget, log, signal }: Reconciling): Promise<boolean> {
   if (await ledger.takeCleanMark()) return true;
   try {
-    const found = await reconcile(store, ledger, { budget, now: () => systemClock.now(), signal });
+    const rows = (page: Page) => ledger.blobs(page);
+    const found = await reconcile({ store, ledger: hot, rows, budget, now: () => systemClock.now(), signal });
     if (found.adopted + found.forgotten > 0)
       log.warn(found, 'store and ledger did not agree after an unclean stop, now they do');
     return !signal.aborted;

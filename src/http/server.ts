@@ -40,6 +40,7 @@ export async function listen(
   server.headersTimeout = bounds.headersTimeoutMs;
   server.maxConnections = bounds.maxConnections;
   server.on('clientError', answerClientError);
+  const unused = trackUnused(server);
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
     server.listen({ host, port }, () => {
@@ -47,7 +48,7 @@ export async function listen(
       resolve();
     });
   });
-  return { url: urlOf(server, host), stop: (graceMs) => stop(server, graceMs) };
+  return { url: urlOf(server, host), stop: (graceMs) => stop(server, unused, graceMs) };
 }
 
 function urlOf(server: Server, host: string): string {
@@ -74,13 +75,31 @@ function answerClientError(error: NodeJS.ErrnoException, socket: Socket): void {
   );
 }
 
-async function stop(server: Server, graceMs: number): Promise<void> {
+/**
+ * Connections on which nothing has been asked yet. Node counts them as active, so that `closeIdleConnections` would leave a
+ * client that only opened one, as pooling clients do, to hold up the stop for the whole grace.
+ */
+function trackUnused(server: Server): ReadonlySet<Socket> {
+  const unused = new Set<Socket>();
+  server.on('connection', (socket: Socket) => {
+    unused.add(socket);
+    socket.once('close', () => unused.delete(socket));
+  });
+  server.on('request', ({ socket }) => unused.delete(socket));
+  return unused;
+}
+
+async function stop(server: Server, unused: ReadonlySet<Socket>, graceMs: number): Promise<void> {
   const closed = new Promise<void>((resolve) => {
     server.close(() => {
       resolve();
     });
   });
-  const look = setInterval(() => server.closeIdleConnections(), bounds.drainLookMs);
+  const closeIdle = () => {
+    server.closeIdleConnections();
+    for (const socket of unused) socket.destroy();
+  };
+  const look = setInterval(closeIdle, bounds.drainLookMs);
   const force = setTimeout(() => server.closeAllConnections(), graceMs);
   await closed;
   clearInterval(look);

@@ -8,12 +8,13 @@ import type { Budget } from './budget.ts';
 import { openWriter } from './disk-blob-writer.ts';
 import { renameDurably, sizeOf, unlessMissing } from './files.ts';
 import { digestOfFile, Layout } from './layout.ts';
+import { Turns } from './turns.ts';
 
 /** Blobs as files named by their digest. Invariant: a path under `blobs/` exists only with verified content. */
 export class DiskBlobStore implements BlobStore {
   readonly #layout: Layout;
   readonly #budget: Budget;
-  readonly #puts = new Map<Digest, Promise<boolean>>();
+  readonly #turns = new Turns();
 
   private constructor(layout: Layout, budget: Budget) {
     this.#layout = layout;
@@ -54,17 +55,15 @@ export class DiskBlobStore implements BlobStore {
   }
 
   begin(digest: Digest): Promise<BlobWriter> {
-    return openWriter(digest, { layout: this.#layout, budget: this.#budget });
+    return openWriter(digest, { layout: this.#layout, budget: this.#budget, turns: this.#turns });
   }
 
-  put(digest: Digest, bytes: Uint8Array): Promise<boolean> {
-    const put = this.#puts.get(digest) ?? this.#put(digest, bytes).finally(() => this.#puts.delete(digest));
-    this.#puts.set(digest, put);
-    return put;
+  async put(digest: Digest, bytes: Uint8Array): Promise<boolean> {
+    if (digestOf(bytes, algorithmOf(digest)) !== digest) throw new Error(`put of bytes that are not ${digest}`);
+    return this.#turns.take(digest, () => this.#put(digest, bytes));
   }
 
   async #put(digest: Digest, bytes: Uint8Array): Promise<boolean> {
-    if (digestOf(bytes, algorithmOf(digest)) !== digest) throw new Error(`put of bytes that are not ${digest}`);
     if ((await sizeOf(this.#layout.blob(digest))) !== undefined) return true;
     if (!this.#budget.reserve(bytes.length)) return false;
     const incoming = join(this.#layout.incoming, randomUUID());
@@ -85,7 +84,11 @@ export class DiskBlobStore implements BlobStore {
     }
   }
 
-  async delete(digest: Digest): Promise<void> {
+  delete(digest: Digest): Promise<void> {
+    return this.#turns.take(digest, () => this.#delete(digest));
+  }
+
+  async #delete(digest: Digest): Promise<void> {
     const path = this.#layout.blob(digest);
     const size = await sizeOf(path);
     if (size === undefined) return;

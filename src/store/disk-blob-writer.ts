@@ -6,6 +6,7 @@ import type { Budget } from './budget.ts';
 import { renameDurably, sizeOf } from './files.ts';
 import type { Layout } from './layout.ts';
 import { SharedFile, writeFully } from './shared-file.ts';
+import type { Turns } from './turns.ts';
 
 /** How much is reserved at once where nobody knows how long the blob is. */
 const unknownSizeStepBytes = 8 * 1024 * 1024;
@@ -14,6 +15,7 @@ const replayPieceBytes = 1024 * 1024;
 interface Place {
   readonly layout: Layout;
   readonly budget: Budget;
+  readonly turns: Turns;
 }
 
 /** Opens the partial file of a digest. The caller sees to it that a digest has one writer at a time. */
@@ -32,6 +34,7 @@ class DiskBlobWriter implements BlobWriter {
   readonly #digest: Digest;
   readonly #layout: Layout;
   readonly #budget: Budget;
+  readonly #turns: Turns;
   readonly #file: SharedFile;
   readonly #ownHold: AsyncDisposable | undefined;
   readonly #digester: Digester;
@@ -41,11 +44,12 @@ class DiskBlobWriter implements BlobWriter {
   #written = 0;
   #state: 'writing' | 'verified' | 'refuted' | 'ended' = 'writing';
 
-  constructor(digest: Digest, { layout, budget }: Place, { file, kept }: { file: SharedFile; kept: number }) {
+  constructor(digest: Digest, { layout, budget, turns }: Place, { file, kept }: { file: SharedFile; kept: number }) {
     this.#kept = kept;
     this.#digest = digest;
     this.#layout = layout;
     this.#budget = budget;
+    this.#turns = turns;
     this.#file = file;
     this.#ownHold = file.hold();
     this.#digester = new Digester(algorithmOf(digest));
@@ -122,12 +126,16 @@ class DiskBlobWriter implements BlobWriter {
   async commit(): Promise<void> {
     if (this.#state !== 'verified') throw new Error(`commit of ${this.#digest} before it was verified`);
     await this.#file.handle.sync();
+    await this.#turns.take(this.#digest, () => this.#takeItsPlace());
+    await this.#ownHold?.[Symbol.asyncDispose]();
+  }
+
+  async #takeItsPlace(): Promise<void> {
     const replaced = (await sizeOf(this.#layout.blob(this.#digest))) ?? 0;
     await renameDurably(this.#layout.partialOf(this.#digest), this.#layout.blob(this.#digest));
     this.#state = 'ended';
     this.#settle(this.#written);
     this.#budget.release(replaced);
-    await this.#ownHold?.[Symbol.asyncDispose]();
   }
 
   async discard(): Promise<void> {

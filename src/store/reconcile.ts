@@ -1,12 +1,14 @@
-import type { BlobRecord, BlobStore } from '../mirror/ports.ts';
+import type { BlobRecord, BlobStore, Ledger, Page } from '../mirror/ports.ts';
 import type { Budget } from './budget.ts';
 
-/** What reconciliation needs of a ledger, beyond what the pull path does. */
-export interface ReconcilableLedger {
-  blob(digest: BlobRecord['digest']): Promise<BlobRecord | undefined>;
-  addBlob(blob: BlobRecord, repository: undefined): Promise<void>;
-  forget(digest: BlobRecord['digest']): Promise<void>;
-  blobs(page: { readonly after?: string; readonly limit: number }): Promise<readonly BlobRecord[]>;
+export interface Reconciliation {
+  readonly store: BlobStore;
+  readonly ledger: Pick<Ledger, 'blob' | 'addBlob' | 'forget'>;
+  /** The ledger's rows in the order of their digests. */
+  readonly rows: (page: Page) => Promise<readonly BlobRecord[]>;
+  readonly budget: Budget;
+  readonly now: () => number;
+  readonly signal: AbortSignal;
 }
 
 export interface Reconciled {
@@ -23,15 +25,11 @@ const rowsAtOnce = 500;
  * the ledger missed is as good as ever; only who may have it is not known any more, which is why it is not public.
  * Runs beside the service: meanwhile a row without its file is a miss like any other.
  */
-export async function reconcile(
-  store: BlobStore,
-  ledger: ReconcilableLedger,
-  { budget, now, signal }: { readonly budget: Budget; readonly now: () => number; readonly signal: AbortSignal },
-): Promise<Reconciled> {
+export async function reconcile({ store, ledger, rows, budget, now, signal }: Reconciliation): Promise<Reconciled> {
   const startedAt = now();
   let adopted = 0;
   let forgotten = 0;
-  for await (const record of allRows(ledger)) {
+  for await (const record of allRows(rows)) {
     if (signal.aborted) break;
     const size = await sizeInStore(store, record);
     if (size === record.size) continue;
@@ -51,10 +49,10 @@ export async function reconcile(
   return { adopted, forgotten };
 }
 
-async function* allRows(ledger: ReconcilableLedger): AsyncIterable<BlobRecord> {
+async function* allRows(read: Reconciliation['rows']): AsyncIterable<BlobRecord> {
   let after: string | undefined;
   for (;;) {
-    const rows = await ledger.blobs({ limit: rowsAtOnce, ...(after === undefined ? {} : { after }) });
+    const rows = await read({ limit: rowsAtOnce, ...(after === undefined ? {} : { after }) });
     yield* rows;
     after = rows.at(-1)?.digest;
     if (after === undefined) return;

@@ -10,10 +10,6 @@ import { reader } from './support/upstream.ts';
 
 showLogsOfFailedTests();
 
-const user = { username: 'ann', password: 'copper-kettle' };
-// bcrypt of that password, as `htpasswd -B` writes it.
-const htpasswd = 'ann:$2y$05$UujKnNKbsTcv59PoZDgfZuCuB9HDo2FfiZMcDrstsV/Hd05hDPKCq\n';
-
 const site = sharedSite();
 
 test('opened to anyone, a private repository is served, but its layers only under its own name', async () => {
@@ -56,23 +52,4 @@ test('by default what only our account may read is not for anonymous, and what e
   const tag = await ask(`${entrepot.url}/v2/team/secret/manifests/1.0`);
   expect([401, 403]).toContain(tag.status);
   expect(tag.error?.message).toBeTruthy();
-});
-
-test('a user of the mirror gets what its account may read, anonymous does not even from the cache', async () => {
-  const { upstream } = site;
-  const { secret, app } = site.images;
-  await using entrepot = await Entrepot.start({ upstream, account: reader, htpasswd });
-  await using known = await startSkopeo(entrepot, user);
-  await using anonymous = await startSkopeo(entrepot);
-
-  await known.pull(secret.name);
-  expect(differences(secret.files, await known.files(secret.name))).toEqual([]);
-  await expect(anonymous.pull(secret.name)).rejects.toThrow();
-  for (const path of ['manifests/1.0', `blobs/${ownLayer(secret).digest}`]) {
-    const answer = await ask(`${entrepot.url}/v2/team/secret/${path}`);
-    expect(answer.status).toBe(401);
-    expect(answer.headers.get('www-authenticate')).toMatch(/^Bearer .*scope="repository:team\/secret:pull"/);
-  }
-  await anonymous.pull(app.name);
-  expect(differences(app.files, await anonymous.files(app.name))).toEqual([]);
 });

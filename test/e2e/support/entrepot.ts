@@ -10,7 +10,6 @@ export const entrepotProgram = join(import.meta.dirname, '../../../dist/main.js'
 
 const readyMs = 15_000;
 const stopMs = 20_000;
-const pinoErrorLevel = 50;
 
 export interface EntrepotOptions {
   readonly upstream: Upstream;
@@ -18,8 +17,6 @@ export interface EntrepotOptions {
   /** The account with which the upstream is asked. */
   readonly account?: Account;
   readonly privateRepositories?: 'users' | 'anyone';
-  /** Lines of `user:bcrypt`; without any there are no users. */
-  readonly htpasswd?: string;
 }
 
 /** The daemon under test, with a configuration and a data directory of its own. */
@@ -47,7 +44,6 @@ export class Entrepot implements AsyncDisposable {
     const [configFile, data] = [scratch.file('mirror.config.json'), scratch.file('data')];
     await mkdir(data);
     await writeFile(configFile, JSON.stringify(configOf(options, port, data), null, 2));
-    if (options.htpasswd !== undefined) await writeFile(join(data, 'htpasswd'), options.htpasswd, { mode: 0o600 });
     const entrepot = new Entrepot(port, configFile, cleanup);
     cleanup.use({ [Symbol.asyncDispose]: () => entrepot.#end() });
     await entrepot.#run();
@@ -59,15 +55,13 @@ export class Entrepot implements AsyncDisposable {
     return (this.#program?.log.text ?? '').split('\n').filter(isError);
   }
 
-  /** The sum over all series of this metric whose labels include `labels`. */
-  async metric(name: string, labels: Readonly<Record<string, string>> = {}): Promise<number> {
-    const response = await fetch(`${this.url}/metrics`);
-    const wanted = Object.entries(labels).map(([label, value]) => `${label}="${value}"`);
-    return (await response.text())
+  /** Bytes of bodies that the running process has served from its cache, as its log says. */
+  get bytesFromCache(): number {
+    return (this.#program?.log.text ?? '')
       .split('\n')
-      .filter((line) => line.startsWith(`${name}{`) || line.startsWith(`${name} `))
-      .filter((line) => wanted.every((label) => line.includes(label)))
-      .reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' ') + 1)), 0);
+      .map(parseLine)
+      .filter((line) => line?.['msg'] === 'request' && line['outcome'] === 'hit' && line['method'] === 'GET')
+      .reduce((sum, line) => sum + Number(line?.['bytes']), 0);
   }
 
   /** Ends as an operator would end it, and insists on exit code 0. */
@@ -139,11 +133,16 @@ function configOf(options: EntrepotOptions, port: number, data: string): object 
 }
 
 function isError(line: string): boolean {
+  const parsed = parseLine(line);
+  if (parsed !== undefined) return parsed['level'] === 'error' || parsed['level'] === 'fatal';
+  // Not a log line of ours: a stack trace, a warning of Node's.
+  return line.trim() !== '';
+}
+
+function parseLine(line: string): Readonly<Record<string, unknown>> | undefined {
   try {
-    const { level } = JSON.parse(line) as { level?: unknown };
-    return typeof level === 'number' ? level >= pinoErrorLevel : level === 'error' || level === 'fatal';
+    return JSON.parse(line) as Readonly<Record<string, unknown>>;
   } catch {
-    // Not a log line of ours: a stack trace, a warning of Node's.
-    return line.trim() !== '';
+    return undefined;
   }
 }

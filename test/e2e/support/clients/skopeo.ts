@@ -3,22 +3,20 @@ import { join } from 'node:path';
 import { acceptAnyImage } from '../policy.ts';
 import { run } from '../program.ts';
 import { Scratch } from '../scratch.ts';
-import type { Account } from '../token-server.ts';
 import { filesBelow, unpackLayers } from '../tree.ts';
 import type { Client, Mirror } from './client.ts';
 
 /** Names the mirror in the image reference. */
-export async function startSkopeo(mirror: Mirror, login?: Omit<Account, 'actions'>): Promise<Client> {
+export async function startSkopeo(mirror: Mirror): Promise<Client> {
   const scratch = await Scratch.create('skopeo');
   const policy = ['--policy', await acceptAnyImage(scratch)];
-  const credentials = login === undefined ? ['--src-no-creds'] : ['--src-creds', `${login.username}:${login.password}`];
   const folderOf = (image: string): string => scratch.file('images', image.replaceAll(/[/:]/g, '-'));
   return {
     name: 'skopeo',
     async pull(image) {
       const folder = folderOf(image);
       await scratch.folder('images');
-      const source = ['--src-tls-verify=false', ...credentials, `docker://127.0.0.1:${mirror.port}/${image}`];
+      const source = ['--src-tls-verify=false', '--src-no-creds', `docker://127.0.0.1:${mirror.port}/${image}`];
       await run({
         program: 'skopeo',
         args: [...policy, 'copy', '--quiet', ...source, `dir:${folder}`],

@@ -1,0 +1,148 @@
+import { LRUCache } from 'lru-cache';
+import type { BlobRecord, Ledger, Listing, ManifestRecord, Page, Proof, TagRecord } from '../mirror/ports.ts';
+import type { Digest } from '../oci/digest.ts';
+import type { Child } from '../oci/manifest.ts';
+import type { Tag } from '../oci/reference.ts';
+import { type Repository, repositoryText } from '../oci/repository-name.ts';
+
+/** Entries kept of each kind; a record takes some 200 bytes. */
+const maxEntries = 20_000;
+
+type Visibility = NonNullable<Awaited<ReturnType<Ledger['visibility']>>>;
+
+/**
+ * What hits need, kept in memory in front of another ledger: a hit asks no database. Only what is there is remembered, and
+ * every write that touches a record forgets it first. Right as long as this process is the only one that writes.
+ */
+export class HotLedger implements Ledger {
+  readonly #cold: Ledger;
+  readonly #blobs = new LRUCache<Digest, BlobRecord>({ max: maxEntries });
+  readonly #manifests = new LRUCache<Digest, ManifestRecord>({ max: maxEntries });
+  readonly #tags = new LRUCache<string, TagRecord>({ max: maxEntries });
+  readonly #links = new LRUCache<string, true>({ max: maxEntries });
+  readonly #visibilities = new LRUCache<string, Visibility>({ max: maxEntries });
+  /** Moves with every write: what was read before one must not be remembered after it. */
+  #generation = 0;
+
+  constructor(cold: Ledger) {
+    this.#cold = cold;
+  }
+
+  async #remembered<K extends string, V extends object>(
+    cache: LRUCache<K, V>,
+    key: K,
+    read: () => Promise<V | undefined>,
+  ): Promise<V | undefined> {
+    const hot = cache.get(key);
+    if (hot !== undefined) return hot;
+    const generation = this.#generation;
+    const value = await read();
+    if (value !== undefined && generation === this.#generation) cache.set(key, value);
+    return value;
+  }
+
+  /** Before and after: a read that began before the write may end after it. */
+  async #writing<T>(forget: () => void, write: () => Promise<T>): Promise<T> {
+    this.#generation++;
+    try {
+      return await write();
+    } finally {
+      this.#generation++;
+      forget();
+    }
+  }
+
+  #forgetContent(digest: Digest, repository?: Repository): void {
+    this.#blobs.delete(digest);
+    this.#manifests.delete(digest);
+    if (repository !== undefined) this.#visibilities.delete(repositoryText(repository));
+  }
+
+  blob(digest: Digest): Promise<BlobRecord | undefined> {
+    return this.#remembered(this.#blobs, digest, () => this.#cold.blob(digest));
+  }
+
+  addBlob(blob: BlobRecord, repository: Repository | undefined): Promise<void> {
+    const forget = () => this.#forgetContent(blob.digest, repository);
+    return this.#writing(forget, () => this.#cold.addBlob(blob, repository));
+  }
+
+  forget(digest: Digest): Promise<void> {
+    return this.#writing(
+      () => this.#forgetContent(digest),
+      () => this.#cold.forget(digest),
+    );
+  }
+
+  manifest(digest: Digest): Promise<ManifestRecord | undefined> {
+    return this.#remembered(this.#manifests, digest, () => this.#cold.manifest(digest));
+  }
+
+  addManifest(manifest: ManifestRecord, children: readonly Child[], repository: Repository): Promise<void> {
+    const forget = () => this.#forgetContent(manifest.digest, repository);
+    return this.#writing(forget, () => this.#cold.addManifest(manifest, children, repository));
+  }
+
+  statedSize(repository: Repository, digest: Digest): Promise<number | undefined> {
+    return this.#cold.statedSize(repository, digest);
+  }
+
+  /** Links are never taken back, so that a proved one may be remembered whatever is written. */
+  async isLinked(repository: Repository, digest: Digest): Promise<boolean> {
+    const key = `${repositoryText(repository)} ${digest}`;
+    if (this.#links.has(key)) return true;
+    const linked = await this.#cold.isLinked(repository, digest);
+    if (linked) this.#links.set(key, true);
+    return linked;
+  }
+
+  link(repository: Repository, proof: Proof, provedAt: number): Promise<void> {
+    const forget = () => this.#forgetContent(proof.digest, repository);
+    return this.#writing(forget, () => this.#cold.link(repository, proof, provedAt));
+  }
+
+  tag(repository: Repository, tag: Tag): Promise<TagRecord | undefined> {
+    return this.#remembered(this.#tags, tagKey(repository, tag), () => this.#cold.tag(repository, tag));
+  }
+
+  setTag(repository: Repository, tag: Tag, digest: Digest, checkedAt: number): Promise<TagRecord> {
+    const write = () => this.#cold.setTag(repository, tag, digest, checkedAt);
+    return this.#writing(() => this.#tags.delete(tagKey(repository, tag)), write);
+  }
+
+  removeTag(repository: Repository, tag: Tag): Promise<void> {
+    const write = () => this.#cold.removeTag(repository, tag);
+    return this.#writing(() => this.#tags.delete(tagKey(repository, tag)), write);
+  }
+
+  settleTag(repository: Repository, tag: Tag): Promise<TagRecord | undefined> {
+    const write = () => this.#cold.settleTag(repository, tag);
+    return this.#writing(() => this.#tags.delete(tagKey(repository, tag)), write);
+  }
+
+  visibility(repository: Repository): Promise<Visibility | undefined> {
+    const read = () => this.#cold.visibility(repository);
+    return this.#remembered(this.#visibilities, repositoryText(repository), read);
+  }
+
+  setVisibility(repository: Repository, isPublic: boolean, checkedAt: number): Promise<void> {
+    const write = () => this.#cold.setVisibility(repository, isPublic, checkedAt);
+    return this.#writing(() => this.#visibilities.delete(repositoryText(repository)), write);
+  }
+
+  tags(repository: Repository, page: Page): Promise<readonly string[]> {
+    return this.#cold.tags(repository, page);
+  }
+
+  repositories(page: Page, listing: Listing): Promise<readonly string[]> {
+    return this.#cold.repositories(page, listing);
+  }
+
+  touch(digest: Digest, at: number): void {
+    this.#cold.touch(digest, at);
+  }
+}
+
+function tagKey(repository: Repository, tag: Tag): string {
+  return `${repositoryText(repository)}:${tag}`;
+}
