@@ -31,9 +31,25 @@ const descriptor = z.object({
 
 const platformField = z.object({ os: z.string(), architecture: z.string(), variant: z.string().nullish() });
 
-const index = z.object({ manifests: z.array(descriptor.extend({ platform: platformField.nullish() })).nullish() });
-const image = z.object({ config: descriptor, layers: z.array(descriptor).nullish() });
-const artifact = z.object({ blobs: z.array(descriptor).nullish() });
+const index = z.object({ manifests: listOf(descriptor.extend({ platform: platformField.nullish() })).nullish() });
+const image = z.object({ config: descriptor, layers: listOf(descriptor).nullish() });
+const artifact = z.object({ blobs: listOf(descriptor).nullish() });
+
+/** Stops at the first entry that is wrong: a hostile manifest has room for millions of them, each with a complaint of its own. */
+function listOf<T>(entry: z.ZodType<T>) {
+  return z.array(z.unknown()).transform((entries, context): T[] => {
+    const list: T[] = [];
+    for (const [position, item] of entries.entries()) {
+      const parsed = entry.safeParse(item);
+      if (!parsed.success) {
+        for (const issue of parsed.error.issues) context.addIssue({ ...issue, path: [position, ...issue.path] });
+        return z.NEVER;
+      }
+      list.push(parsed.data);
+    }
+    return list;
+  });
+}
 
 /**
  * The children of a manifest of one of the known types, each digest once; none for an unknown type, which is passed on

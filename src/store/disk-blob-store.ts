@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
-import { access, constants, mkdir, open, opendir, readdir, rename, rm, stat } from 'node:fs/promises';
+import { access, constants, mkdir, open, readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { BlobReader, BlobStore, BlobWriter } from '../mirror/ports.ts';
 import { algorithmOf, type Digest, digestOf } from '../oci/digest.ts';
@@ -92,18 +92,14 @@ export class DiskBlobStore implements BlobStore {
     const path = this.#layout.blob(digest);
     const size = await sizeOf(path);
     if (size === undefined) return;
-    // Moved aside first: of two that delete at once, one finds the file, and its bytes are given back once.
-    const aside = join(this.#layout.incoming, randomUUID());
-    const moved = await rename(path, aside).then(() => true, unlessMissing);
-    if (!moved) return;
-    await rm(aside, { force: true });
+    await rm(path, { force: true });
     this.#budget.release(size);
   }
 
   async *list(): AsyncIterable<{ readonly digest: Digest; readonly size: number; readonly storedAt: number }> {
-    for (const algorithm of await readdir(this.#layout.blobs)) {
-      for (const shard of await readdir(join(this.#layout.blobs, algorithm))) {
-        for await (const { name } of await opendir(join(this.#layout.blobs, algorithm, shard))) {
+    for (const algorithm of await entriesOf(this.#layout.blobs)) {
+      for (const shard of await entriesOf(join(this.#layout.blobs, algorithm))) {
+        for (const name of await entriesOf(join(this.#layout.blobs, algorithm, shard))) {
           const digest = digestOfFile(algorithm, name);
           const found = digest && (await stat(this.#layout.blob(digest)).catch(unlessMissing));
           if (digest && found) yield { digest, size: found.size, storedAt: found.mtimeMs };
@@ -129,6 +125,14 @@ class DiskBlobReader implements BlobReader {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#handle.close();
   }
+}
+
+/** None in a stray file that lies where a directory should. */
+async function entriesOf(directory: string): Promise<string[]> {
+  return readdir(directory).catch((error: unknown) => {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOTDIR') return [];
+    throw error;
+  });
 }
 
 async function openIfThere(path: string): Promise<FileHandle | undefined> {

@@ -117,7 +117,7 @@ class DiskBlobWriter implements BlobWriter {
   }
 
   verify(): boolean {
-    if (this.#state !== 'writing') throw new Error('verify twice');
+    if (this.#state !== 'writing' || this.#written < this.kept) throw new Error('verify before replay or twice');
     const agrees = this.#digester.digest() === this.#digest;
     this.#state = agrees ? 'verified' : 'refuted';
     return agrees;
@@ -148,10 +148,11 @@ class DiskBlobWriter implements BlobWriter {
 
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#state === 'ended') return;
-    const staying = Math.max(this.#written, this.kept);
-    if (this.#state === 'refuted' || staying === 0) return this.discard();
+    // What the file has: an append that failed half-way has left bytes of its own.
+    const { size } = await this.#file.handle.stat();
+    if (this.#state === 'refuted' || size === 0) return this.discard();
     this.#state = 'ended';
-    this.#settle(staying);
+    this.#settle(size);
     await this.#ownHold?.[Symbol.asyncDispose]();
   }
 

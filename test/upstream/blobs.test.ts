@@ -1,3 +1,4 @@
+import { getEventListeners } from 'node:events';
 import { afterEach, describe, expect, test } from 'vitest';
 import { FakeRegistry, type FakeRegistryOptions } from '../support/fake-registry.ts';
 import {
@@ -158,6 +159,16 @@ describe('a body', () => {
     asker.abort(new Error('enough'));
     await expect(reading).rejects.toThrow('enough');
     await registry.waitFor({ kind: 'blob', outcome: 'abandoned' });
+  });
+
+  test('however it ends, lets go of its asker', async () => {
+    const { blob, upstream } = await start();
+    const { signal } = new AbortController();
+    await bytesOf(valueOf(await upstream.getBlob(name(), blob, { first: 0 }, { ...ask, signal })));
+    const left = valueOf(await upstream.getBlob(name(), blob, { first: 0 }, { ...ask, signal }));
+    await left.body[Symbol.asyncIterator]().return?.();
+    await upstream.headBlob(name(), digest(), { ...ask, signal });
+    await expect.poll(() => getEventListeners(signal, 'abort')).toEqual([]);
   });
 
   test('is not cut by the deadline, which is for the headers', async () => {
