@@ -64,13 +64,16 @@ const migrations: readonly string[] = [
   `,
 ];
 
-/** Brings the file to the newest layout, all or nothing. Throws for a file written by a newer version. */
+/** Brings the file to the newest layout, all or nothing. Throws for a file written by a newer version or another program. */
 export function migrate(db: Database.Database): void {
   const from = db.pragma('user_version', { simple: true }) as number;
   if (from > migrations.length) {
     throw new Error(
       `ledger.db has layout ${from}, this version knows ${migrations.length}: it was written by a newer one`,
     );
+  }
+  if (from === 0 && db.prepare('SELECT 1 FROM sqlite_schema').get() !== undefined) {
+    throw new Error('ledger.db is a database of another program');
   }
   db.transaction(() => {
     for (const migration of migrations.slice(from)) db.exec(migration);

@@ -32,13 +32,7 @@ export class SqliteLedger implements Ledger {
 
   /** `path` may be `:memory:`. Throws when the file cannot be opened, is no ledger, or was written by a newer version. */
   constructor(path: string) {
-    this.#db = new Database(path, { timeout: busyTimeoutMs });
-    this.#db.pragma('journal_mode = WAL');
-    // In WAL mode NORMAL can lose the newest commits in a power loss, never the file's soundness; what they recorded is
-    // found again by reconciliation or by asking the upstream.
-    this.#db.pragma('synchronous = NORMAL');
-    this.#db.pragma('foreign_keys = ON');
-    migrate(this.#db);
+    this.#db = openFile(path);
     this.#sql = prepare(this.#db);
     this.#marks = new UseMarks((marks) =>
       this.#transaction(() => {
@@ -206,9 +200,30 @@ export class SqliteLedger implements Ledger {
 
   /** Writes what is outstanding and closes the file. */
   close({ clean }: { readonly clean: boolean }): void {
-    this.#marks.flush();
-    if (clean) this.#sql.setCleanMark.run();
-    this.#db.close();
+    try {
+      this.#marks.flush();
+      if (clean) this.#sql.setCleanMark.run();
+    } finally {
+      this.#db.close();
+    }
+  }
+}
+
+function openFile(path: string): Database.Database {
+  const db = new Database(path, { timeout: busyTimeoutMs });
+  try {
+    // First of all: a file that is not ours is left as it is.
+    migrate(db);
+    db.pragma('journal_mode = WAL');
+    // In WAL mode NORMAL can lose the newest commits in a power loss, never the file's soundness; what they recorded is
+    // found again by reconciliation or by asking the upstream.
+    db.pragma('synchronous = NORMAL');
+    db.pragma('foreign_keys = ON');
+    return db;
+  } catch (error) {
+    db.close();
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new Error(`the ledger cannot be opened: ${reason}`, { cause: error });
   }
 }
 

@@ -50,6 +50,7 @@ export function prepare(db: Database.Database) {
 
     completePlatforms: db.prepare(`
       SELECT @anyPlatform WHERE ${isWhole('@digest')}
+        AND EXISTS (SELECT 1 FROM children WHERE parent = @digest)
         AND NOT EXISTS (SELECT 1 FROM children WHERE parent = @digest AND kind = 'manifest')
       UNION
       SELECT COALESCE(entry.platform, entry.child) FROM children entry

@@ -14,15 +14,26 @@ export class UseMarks {
 
   mark(digest: Digest, at: number): void {
     this.#marks.set(digest, at);
-    this.#timer ??= setTimeout(() => this.flush(), flushEveryMs).unref();
+    this.#flushLater();
   }
 
+  /** Throws what writing throws; the marks are kept then. */
   flush(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
     if (this.#marks.size === 0) return;
-    const marks = this.#marks;
+    this.#write(this.#marks);
     this.#marks = new Map();
-    this.#write(marks);
+  }
+
+  #flushLater(): void {
+    this.#timer ??= setTimeout(() => {
+      try {
+        this.flush();
+      } catch {
+        // The disk is full, or somebody else is writing: no reason to end the process. The marks go with the next ones.
+        this.#flushLater();
+      }
+    }, flushEveryMs).unref();
   }
 }

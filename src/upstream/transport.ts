@@ -38,6 +38,9 @@ export function createTransport(options: TransportOptions): Transport {
   };
 }
 
+/** What one body may gather while its reader is busy, the disk being slower than the network for a while. */
+const readAheadBytes = 512 * 1024;
+
 function createAgent({ ca, insecure, connectTimeoutMs, limits }: TransportOptions): Agent {
   return new Agent({
     connections: limits.connectionsPerOrigin,
@@ -67,6 +70,7 @@ function send(
     method,
     headers: { ...headers, 'user-agent': userAgent, 'accept-encoding': 'identity' },
     signal: bound.signal,
+    highWaterMark: readAheadBytes,
   });
 }
 

@@ -182,7 +182,7 @@ describe('as many bytes as a manifest may have', () => {
     ['one layer, again and again', `{"config":${config},"layers":[${fill(`${JSON.stringify(descriptor('layer'))},`)}${config}]}`],
   ])('of %s neither crash nor take long, and the complaint stays short', (_, text) => {
     const bytes = Buffer.from(text);
-    for (const type of knownTypes) {
+    for (const type of [imageTypes[0], indexTypes[0], artifactType].map(String)) {
       const started = performance.now();
       const reason = reasonFor(bytes, type);
       expect(performance.now() - started).toBeLessThan(4_000);
