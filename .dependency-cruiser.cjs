@@ -36,12 +36,20 @@ module.exports = {
       from: { path: '^src/', pathNot: '^src/ledger/' },
       to: { path: 'better-sqlite3' },
     },
-    { name: 'only-upstream-dials-out', severity: 'error', from: { path: '^src/', pathNot: '^src/upstream/' }, to: { path: 'node_modules/undici/' } },
+    {
+      name: 'only-upstream-dials-out',
+      severity: 'error',
+      from: { path: '^src/', pathNot: '^src/upstream/' },
+      to: { path: 'node_modules/undici/' },
+    },
   ],
   options: {
     doNotFollow: { path: 'node_modules' },
     tsPreCompilationDeps: true,
     tsConfig: { fileName: 'tsconfig.json' },
-    enhancedResolveOptions: { exportsFields: ['exports'], conditionNames: ['import', 'require', 'node', 'default', 'types'] },
+    enhancedResolveOptions: {
+      exportsFields: ['exports'],
+      conditionNames: ['import', 'require', 'node', 'default', 'types'],
+    },
   },
 };

@@ -5,10 +5,13 @@ const noSyncFs = {
   importNamePattern: 'Sync$',
   message: 'A synchronous call stops every transfer: use node:fs/promises.',
 };
-const noHttp = { group: ['node:http', 'node:https'], message: 'HTTP in is src/http, HTTP out is src/upstream (undici).' };
+const noHttp = {
+  group: ['node:http', 'node:https'],
+  message: 'HTTP in is src/http, HTTP out is src/upstream (undici).',
+};
 
 export default tseslint.config(
-  { ignores: ['dist/**', 'coverage/**', '*.cjs', 'eslint.config.js'] },
+  { ignores: ['dist/**', 'coverage/**', '.ci/**', '*.cjs', 'eslint.config.js'] },
   ...tseslint.configs.strictTypeChecked,
   {
     languageOptions: { parserOptions: { project: './tsconfig.test.json', tsconfigRootDir: import.meta.dirname } },
@@ -17,7 +20,10 @@ export default tseslint.config(
       '@typescript-eslint/switch-exhaustiveness-check': ['error', { considerDefaultExhaustiveForUnions: true }],
       '@typescript-eslint/consistent-type-imports': 'error',
       '@typescript-eslint/restrict-template-expressions': ['error', { allowNumber: true }],
-      '@typescript-eslint/no-confusing-void-expression': ['error', { ignoreArrowShorthand: true, ignoreVoidReturningFunctions: true }],
+      '@typescript-eslint/no-confusing-void-expression': [
+        'error',
+        { ignoreArrowShorthand: true, ignoreVoidReturningFunctions: true },
+      ],
       'no-restricted-imports': ['error', { patterns: [noSyncFs, noHttp] }],
       eqeqeq: 'error',
       'no-console': 'error',

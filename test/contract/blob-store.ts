@@ -105,28 +105,31 @@ export function blobStoreContract(name: string, open: (limitBytes: number) => Pr
       expect(place.budget.taken).toBe(0);
     });
 
-    scenario('a blob is committed after it was verified, once, and not at all after it was discarded', async (place) => {
-      const { bytes, digest } = contentOf(100);
-      await using writer = await place.store.begin(digest);
-      await writer.append(bytes);
-      await expect(writer.commit()).rejects.toThrow();
-      expect(writer.verify()).toBe(true);
-      expect(() => writer.verify()).toThrow();
-      await writer.commit();
-      await expect(writer.commit()).rejects.toThrow();
-      await expect(writer.append(bytes)).rejects.toThrow();
-      await writer.discard();
-      expect(await contentIn(place.store, digest)).toEqual(bytes);
+    scenario(
+      'a blob is committed after it was verified, once, and not at all after it was discarded',
+      async (place) => {
+        const { bytes, digest } = contentOf(100);
+        await using writer = await place.store.begin(digest);
+        await writer.append(bytes);
+        await expect(writer.commit()).rejects.toThrow();
+        expect(writer.verify()).toBe(true);
+        expect(() => writer.verify()).toThrow();
+        await writer.commit();
+        await expect(writer.commit()).rejects.toThrow();
+        await expect(writer.append(bytes)).rejects.toThrow();
+        await writer.discard();
+        expect(await contentIn(place.store, digest)).toEqual(bytes);
 
-      const other = contentOf(100);
-      await using discarded = await place.store.begin(other.digest);
-      await discarded.append(other.bytes);
-      expect(discarded.verify()).toBe(true);
-      await discarded.discard();
-      await discarded.discard();
-      await expect(discarded.commit()).rejects.toThrow();
-      expect(await place.store.open(other.digest)).toBeUndefined();
-    });
+        const other = contentOf(100);
+        await using discarded = await place.store.begin(other.digest);
+        await discarded.append(other.bytes);
+        expect(discarded.verify()).toBe(true);
+        await discarded.discard();
+        await discarded.discard();
+        await expect(discarded.commit()).rejects.toThrow();
+        expect(await place.store.open(other.digest)).toBeUndefined();
+      },
+    );
 
     scenario('what is written can be read at once, and nothing beyond it', async ({ store }) => {
       const { bytes, digest } = contentOf(1_000);

@@ -112,16 +112,19 @@ export function ledgerContract(name: string, open: () => Promise<LedgerPlace>): 
       for (const repository of [app, other]) expect(await ledger.statedSize(repository, digestNamed('layer'))).toBe(5);
     });
 
-    scenario('a size is stated by manifests that the repository was proved to hold, and by no others', async (ledger) => {
-      await ledger.addManifest(manifestNamed('m'), [childBlob('layer')], app);
-      expect(await ledger.statedSize(app, digestNamed('layer'))).toBe(5);
-      for (const stranger of [other, elsewhere])
-        expect(await ledger.statedSize(stranger, digestNamed('layer'))).toBeUndefined();
-      expect(await ledger.statedSize(app, digestNamed('m'))).toBeUndefined();
-      await ledger.link(other, { digest: digestNamed('m'), isPublic: false }, 1);
-      expect(await ledger.statedSize(other, digestNamed('layer'))).toBe(5);
-      expect(await ledger.statedSize(elsewhere, digestNamed('layer'))).toBeUndefined();
-    });
+    scenario(
+      'a size is stated by manifests that the repository was proved to hold, and by no others',
+      async (ledger) => {
+        await ledger.addManifest(manifestNamed('m'), [childBlob('layer')], app);
+        expect(await ledger.statedSize(app, digestNamed('layer'))).toBe(5);
+        for (const stranger of [other, elsewhere])
+          expect(await ledger.statedSize(stranger, digestNamed('layer'))).toBeUndefined();
+        expect(await ledger.statedSize(app, digestNamed('m'))).toBeUndefined();
+        await ledger.link(other, { digest: digestNamed('m'), isPublic: false }, 1);
+        expect(await ledger.statedSize(other, digestNamed('layer'))).toBe(5);
+        expect(await ledger.statedSize(elsewhere, digestNamed('layer'))).toBeUndefined();
+      },
+    );
 
     scenario('a manifest that names a digest proves nothing about it', async (ledger) => {
       await ledger.addManifest(manifestNamed('m'), [childBlob('layer')], app);
@@ -183,7 +186,10 @@ export function ledgerContract(name: string, open: () => Promise<LedgerPlace>): 
       expect(await ledger.tag(app, latest)).toBeUndefined();
       await ledger.addManifest(manifestNamed('a'), [], app);
       await ledger.addManifest(manifestNamed('b'), [], app);
-      expect(await ledger.setTag(app, latest, digestNamed('a'), 10)).toEqual({ digest: digestNamed('a'), checkedAt: 10 });
+      expect(await ledger.setTag(app, latest, digestNamed('a'), 10)).toEqual({
+        digest: digestNamed('a'),
+        checkedAt: 10,
+      });
       expect(await ledger.tag(app, latest)).toEqual({ digest: digestNamed('a'), checkedAt: 10 });
       expect(await ledger.tag(other, latest)).toBeUndefined();
       expect(await ledger.tag(elsewhere, latest)).toBeUndefined();
@@ -344,22 +350,25 @@ export function ledgerContract(name: string, open: () => Promise<LedgerPlace>): 
       expect((await ledger.setTag(app, latest, digestNamed('new'), 2)).fallback).toBe(digestNamed('old'));
     });
 
-    scenario('attestations are no platform: they neither keep an old index nor stand in for a new one', async (ledger) => {
-      await addImage(ledger, 'old amd64', { layers: ['oa'] });
-      await addImage(ledger, 'old attestation', { layers: ['ot'] });
-      await addIndex(ledger, 'old', { 'old amd64': 'linux/amd64', 'old attestation': 'unknown/unknown' });
-      await ledger.setTag(app, latest, digestNamed('old'), 1);
+    scenario(
+      'attestations are no platform: they neither keep an old index nor stand in for a new one',
+      async (ledger) => {
+        await addImage(ledger, 'old amd64', { layers: ['oa'] });
+        await addImage(ledger, 'old attestation', { layers: ['ot'] });
+        await addIndex(ledger, 'old', { 'old amd64': 'linux/amd64', 'old attestation': 'unknown/unknown' });
+        await ledger.setTag(app, latest, digestNamed('old'), 1);
 
-      await addImage(ledger, 'new amd64', { layers: ['na'], missing: ['na'] });
-      await addImage(ledger, 'new attestation', { layers: ['nt'] });
-      await addIndex(ledger, 'new', { 'new amd64': 'linux/amd64', 'new attestation': 'unknown/unknown' });
-      expect((await ledger.setTag(app, latest, digestNamed('new'), 2)).fallback).toBe(digestNamed('old'));
+        await addImage(ledger, 'new amd64', { layers: ['na'], missing: ['na'] });
+        await addImage(ledger, 'new attestation', { layers: ['nt'] });
+        await addIndex(ledger, 'new', { 'new amd64': 'linux/amd64', 'new attestation': 'unknown/unknown' });
+        expect((await ledger.setTag(app, latest, digestNamed('new'), 2)).fallback).toBe(digestNamed('old'));
 
-      // Clients pull the image and leave the attestation.
-      await addImage(ledger, 'newest amd64', { layers: ['xa'] });
-      await addIndex(ledger, 'newest', { 'newest amd64': 'linux/amd64', 'newest attestation': 'unknown/unknown' });
-      expect(await ledger.setTag(app, latest, digestNamed('newest'), 3)).not.toHaveProperty('fallback');
-    });
+        // Clients pull the image and leave the attestation.
+        await addImage(ledger, 'newest amd64', { layers: ['xa'] });
+        await addIndex(ledger, 'newest', { 'newest amd64': 'linux/amd64', 'newest attestation': 'unknown/unknown' });
+        expect(await ledger.setTag(app, latest, digestNamed('newest'), 3)).not.toHaveProperty('fallback');
+      },
+    );
 
     scenario('an index after a single image keeps the image until it is complete for some platform', async (ledger) => {
       await addImage(ledger, 'single', { layers: ['s'] });
@@ -420,22 +429,25 @@ export function ledgerContract(name: string, open: () => Promise<LedgerPlace>): 
       ]);
     });
 
-    scenario('comes in pages that miss none and repeat none, in the order of what clients would write', async (ledger) => {
-      await addRepositories(ledger);
-      const paged: string[] = [];
-      for (;;) {
-        const after = paged.at(-1);
-        const page = await ledger.repositories({ limit: 1, ...(after === undefined ? {} : { after }) }, everything);
-        if (page.length === 0) break;
-        expect(page).toHaveLength(1);
-        paged.push(...page);
-      }
-      expect(paged).toEqual(['ghcr.io/owner/app', 'library/app', 'registry.lan:5000/x', 'team/tool']);
-      expect(await ledger.repositories({ limit: 2, after: 'library/aaa' }, everything)).toEqual([
-        'library/app',
-        'registry.lan:5000/x',
-      ]);
-    });
+    scenario(
+      'comes in pages that miss none and repeat none, in the order of what clients would write',
+      async (ledger) => {
+        await addRepositories(ledger);
+        const paged: string[] = [];
+        for (;;) {
+          const after = paged.at(-1);
+          const page = await ledger.repositories({ limit: 1, ...(after === undefined ? {} : { after }) }, everything);
+          if (page.length === 0) break;
+          expect(page).toHaveLength(1);
+          paged.push(...page);
+        }
+        expect(paged).toEqual(['ghcr.io/owner/app', 'library/app', 'registry.lan:5000/x', 'team/tool']);
+        expect(await ledger.repositories({ limit: 2, after: 'library/aaa' }, everything)).toEqual([
+          'library/app',
+          'registry.lan:5000/x',
+        ]);
+      },
+    );
 
     scenario('leaves out registries that are not configured any more', async (ledger) => {
       await addRepositories(ledger);
@@ -443,14 +455,17 @@ export function ledgerContract(name: string, open: () => Promise<LedgerPlace>): 
       expect(await ledger.repositories({ limit: 10 }, listing)).toEqual(['library/app', 'team/tool']);
     });
 
-    scenario('has private repositories only of registries whose private repositories are for anyone', async (ledger) => {
-      await addRepositories(ledger);
-      await ledger.addManifest(manifestNamed('t', { isPublic: false }), [], repositoryNamed('docker.io/team/secret'));
-      const listing = { ...everything, listPrivate: ['ghcr.io'] };
-      const listed = await ledger.repositories({ limit: 10 }, listing);
-      expect(listed).toContain('ghcr.io/owner/secret');
-      expect(listed).not.toContain('team/secret');
-    });
+    scenario(
+      'has private repositories only of registries whose private repositories are for anyone',
+      async (ledger) => {
+        await addRepositories(ledger);
+        await ledger.addManifest(manifestNamed('t', { isPublic: false }), [], repositoryNamed('docker.io/team/secret'));
+        const listing = { ...everything, listPrivate: ['ghcr.io'] };
+        const listed = await ledger.repositories({ limit: 10 }, listing);
+        expect(listed).toContain('ghcr.io/owner/secret');
+        expect(listed).not.toContain('team/secret');
+      },
+    );
 
     scenario('leaves out a repository that has become private upstream', async (ledger) => {
       await addRepositories(ledger);

@@ -1,14 +1,19 @@
 import { readdir } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
-import { cruise, type ICruiseResult, type IConfiguration } from 'dependency-cruiser';
+import { cruise, type IConfiguration, type ICruiseResult } from 'dependency-cruiser';
 import { expect, test } from 'vitest';
 
 const root = join(import.meta.dirname, '../..');
 const configuration = createRequire(import.meta.url)('../../.dependency-cruiser.cjs') as IConfiguration;
 
 async function cruised(): Promise<ICruiseResult> {
-  const { output } = await cruise(['src'], { ...configuration.options, baseDir: root, ruleSet: { forbidden: configuration.forbidden ?? [] }, validate: true });
+  const { output } = await cruise(['src'], {
+    ...configuration.options,
+    baseDir: root,
+    ruleSet: { forbidden: configuration.forbidden ?? [] },
+    validate: true,
+  });
   return output as ICruiseResult;
 }
 

@@ -7,32 +7,37 @@ import { digestOf } from '../../src/oci/digest.ts';
 import { Budget } from '../../src/store/budget.ts';
 import { DiskBlobStore } from '../../src/store/disk-blob-store.ts';
 
-test.skipIf(!canLimitFileSizes())('a write that fails half-way, as on a full disk, leaves nothing uncounted', async () => {
-  const root = await mkdtemp(join(tmpdir(), 'entrepot-store-'));
-  try {
-    const bytes = Buffer.alloc(120_000, 'x');
-    const digest = digestOf(bytes);
-    const budget = new Budget(1_000_000);
-    const store = await DiskBlobStore.open(root, budget);
-    {
-      await using writer = await store.begin(digest);
-      expect(writer.reserve(bytes.length)).toBe(true);
-      await writer.append(bytes.subarray(0, 60_000));
-      limitFileSizes('100000');
-      await expect(writer.append(bytes.subarray(60_000)).finally(() => limitFileSizes('unlimited'))).rejects.toThrow();
-    }
-    expect(budget.taken).toBe(await partialBytes(root));
+test.skipIf(!canLimitFileSizes())(
+  'a write that fails half-way, as on a full disk, leaves nothing uncounted',
+  async () => {
+    const root = await mkdtemp(join(tmpdir(), 'entrepot-store-'));
+    try {
+      const bytes = Buffer.alloc(120_000, 'x');
+      const digest = digestOf(bytes);
+      const budget = new Budget(1_000_000);
+      const store = await DiskBlobStore.open(root, budget);
+      {
+        await using writer = await store.begin(digest);
+        expect(writer.reserve(bytes.length)).toBe(true);
+        await writer.append(bytes.subarray(0, 60_000));
+        limitFileSizes('100000');
+        await expect(
+          writer.append(bytes.subarray(60_000)).finally(() => limitFileSizes('unlimited')),
+        ).rejects.toThrow();
+      }
+      expect(budget.taken).toBe(await partialBytes(root));
 
-    await using next = await store.begin(digest);
-    while (await next.replay());
-    await next.append(bytes.subarray(next.written));
-    expect(next.verify()).toBe(true);
-    await next.commit();
-    expect(budget.taken).toBe(bytes.length);
-  } finally {
-    await rm(root, { recursive: true, force: true });
-  }
-});
+      await using next = await store.begin(digest);
+      while (await next.replay());
+      await next.append(bytes.subarray(next.written));
+      expect(next.verify()).toBe(true);
+      await next.commit();
+      expect(budget.taken).toBe(bytes.length);
+    } finally {
+      await rm(root, { recursive: true, force: true });
+    }
+  },
+);
 
 /** The soft limit of this process; the kernel then fails writes beyond it as it does those to a full disk. */
 function limitFileSizes(bytes: string): void {
@@ -49,6 +54,8 @@ function canLimitFileSizes(): boolean {
 }
 
 async function partialBytes(root: string): Promise<number> {
-  const sizes = (await readdir(join(root, 'partial'))).map(async (name) => (await stat(join(root, 'partial', name))).size);
+  const sizes = (await readdir(join(root, 'partial'))).map(
+    async (name) => (await stat(join(root, 'partial', name))).size,
+  );
   return (await Promise.all(sizes)).reduce((sum, size) => sum + size, 0);
 }

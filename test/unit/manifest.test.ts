@@ -96,7 +96,9 @@ describe.each(indexTypes)('an index of type %s', (type) => {
     const manifests = [
       descriptor('amd64', { platform: { os: 'linux', architecture: 'amd64' } }),
       descriptor('arm', { platform: { os: 'linux', architecture: 'arm', variant: 'v7' } }),
-      descriptor('windows', { platform: { os: 'windows', architecture: 'amd64', 'os.version': '10.0', variant: null } }),
+      descriptor('windows', {
+        platform: { os: 'windows', architecture: 'amd64', 'os.version': '10.0', variant: null },
+      }),
       descriptor('attestation', { platform: { os: 'unknown', architecture: 'unknown' } }),
       descriptor('plain'),
       descriptor('null platform', { platform: null }),
@@ -179,7 +181,10 @@ describe('as many bytes as a manifest may have', () => {
     ['blobs that are none', `{"blobs":[${fill('0,')}0]}`],
     ['one long digest', `{"config":{"size":1,"digest":"sha256:${fill('a')}"}}`],
     ['fields', `{${fill('"config":1,')}"config":1}`],
-    ['one layer, again and again', `{"config":${config},"layers":[${fill(`${JSON.stringify(descriptor('layer'))},`)}${config}]}`],
+    [
+      'one layer, again and again',
+      `{"config":${config},"layers":[${fill(`${JSON.stringify(descriptor('layer'))},`)}${config}]}`,
+    ],
   ])('of %s neither crash nor take long, and the complaint stays short', (_, text) => {
     const bytes = Buffer.from(text);
     for (const type of [imageTypes[0], indexTypes[0], artifactType].map(String)) {
