@@ -17,6 +17,12 @@ export interface Override {
 /** Variables for those who start the program, of which it knows nothing. */
 const foreign = /^ENTREPOT_CONFIG_/i;
 
+/** What Kubernetes tells every pod of a Service that is named `entrepot`: nothing that anybody meant for us. */
+function isServiceLink(name: string, value: string): boolean {
+  if (/^ENTREPOT_(SERVICE_(HOST|PORT)|PORT_\d+_(TCP|UDP|SCTP))(_|$)/.test(name)) return true;
+  return name === 'ENTREPOT_PORT' && /^(tcp|udp|sctp):\/\//.test(value);
+}
+
 /** The upstreams that a document or the environment may speak of. */
 export function upstreamNames(document: Document): readonly string[] {
   const { upstreams } = document;
@@ -36,7 +42,7 @@ export function applyEnvironment(
 
   const overrides: Override[] = [];
   const problems: ConfigProblem[] = [];
-  for (const variable of variables.filter((name) => !passwords.has(name))) {
+  for (const variable of variables.filter((name) => !passwords.has(name) && !isServiceLink(name, env[name] ?? ''))) {
     const [path, other] = pathsOf(variable, settings, names);
     const problem = (message: string, about = '') => problems.push({ source: variable, path: about, message });
     const earlier = overrides.find((override) => path !== undefined && pathText(override.path) === pathText(path));

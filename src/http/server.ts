@@ -9,6 +9,8 @@ const bounds = {
   headersTimeoutMs: 15_000,
   /** Between two requests on one connection. */
   keepAliveMs: 60_000,
+  /** Silence on a connection before the kernel asks whether the other end is there. */
+  tcpKeepAliveMs: 60_000,
   maxHeaderBytes: 16 * 1024,
   maxConnections: 20_000,
   /** Between two looks for connections that have become idle while the server stops. */
@@ -28,13 +30,17 @@ export async function listen(
   { host, port }: { readonly host: string; readonly port: number },
 ): Promise<Listening> {
   const handle = app.callback();
-  const server = createServer(
-    { maxHeaderSize: bounds.maxHeaderBytes, keepAliveTimeout: bounds.keepAliveMs },
-    (req, res) => {
-      // Koa answers whatever its middleware throws; there is nothing left to reject.
-      void handle(req, res);
-    },
-  );
+  const options = {
+    maxHeaderSize: bounds.maxHeaderBytes,
+    keepAliveTimeout: bounds.keepAliveMs,
+    // A client that lost its power says no goodbye, and may be waiting for a slow flight: TCP finds out.
+    keepAlive: true,
+    keepAliveInitialDelay: bounds.tcpKeepAliveMs,
+  };
+  const server = createServer(options, (req, res) => {
+    // Koa answers whatever its middleware throws; there is nothing left to reject.
+    void handle(req, res);
+  });
   // A slow long transfer is no attack: only headers have to come in time. Bodies have idle time-outs of their own.
   server.requestTimeout = 0;
   server.headersTimeout = bounds.headersTimeoutMs;

@@ -33,8 +33,10 @@ export async function reconcile({ store, ledger, rows, budget, now, signal }: Re
     if (signal.aborted) break;
     const size = await sizeInStore(store, record);
     if (size === record.size) continue;
-    if (size !== undefined) await store.delete(record.digest);
-    else budget.release(record.size);
+    // Counted was what the row says; deleting gives back what the file has.
+    budget.release(record.size);
+    budget.count(size ?? 0);
+    await store.delete(record.digest);
     await ledger.forget(record.digest);
     forgotten++;
   }

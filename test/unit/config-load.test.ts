@@ -370,6 +370,17 @@ describe('the environment', () => {
     );
   });
 
+  test('a Kubernetes Service that is named entrepot does not keep it from starting', async () => {
+    const links = {
+      ENTREPOT_SERVICE_HOST: '10.0.0.7',
+      ENTREPOT_SERVICE_PORT_HTTP: '5000',
+      ENTREPOT_PORT: 'tcp://10.0.0.7:5000',
+      ENTREPOT_PORT_5000_TCP_ADDR: '10.0.0.7',
+    };
+    expect((await valid({}, links)).listen.port).toBe(5000);
+    expect(await problems({}, { ENTREPOT_PORT: '5001' })).toHaveLength(1);
+  });
+
   test('refuses what has two meanings, or is said twice', async () => {
     const upstreams = { 'a-b.lan': hub, 'ab.lan': hub };
     expect(await problems({ upstreams }, { ENTREPOT_UPSTREAMS_AB_LAN_CA: 'x' })).toEqual([
