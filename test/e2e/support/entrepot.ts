@@ -1,4 +1,4 @@
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Program } from './program.ts';
 import { acquire, answers, type Cleanup, freePort, Scratch, until } from './scratch.ts';
@@ -12,7 +12,7 @@ const readyMs = 15_000;
 const stopMs = 20_000;
 
 export interface EntrepotOptions {
-  readonly upstream: Upstream;
+  readonly upstream: Pick<Upstream, 'url'>;
   readonly tagTtl?: string;
   /** The account with which the upstream is asked. */
   readonly account?: Account;
@@ -62,6 +62,12 @@ export class Entrepot implements AsyncDisposable {
       .map(parseLine)
       .filter((line) => line?.['msg'] === 'request' && line['outcome'] === 'hit' && line['method'] === 'GET')
       .reduce((sum, line) => sum + Number(line?.['bytes']), 0);
+  }
+
+  /** The most memory that the running process has had resident so far, in bytes. */
+  async peakMemory(): Promise<number> {
+    const status = await readFile(`/proc/${this.#program?.pid ?? 'self'}/status`, 'utf8');
+    return Number(/^VmHWM:\s+(\d+) kB$/m.exec(status)?.[1]) * 1024;
   }
 
   /** Ends as an operator would end it, and insists on exit code 0. */

@@ -66,6 +66,10 @@ export class Program implements AsyncDisposable {
     return running.has(this.#child);
   }
 
+  get pid(): number | undefined {
+    return this.#child.pid;
+  }
+
   signal(signal: NodeJS.Signals): void {
     this.#child.kill(signal);
   }
