@@ -1,4 +1,4 @@
-import { mkdir } from 'node:fs/promises';
+import { access, constants, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Config, tagTtlMs, type UpstreamConfig } from './config/config.ts';
 import { createApp } from './http/app.ts';
@@ -17,7 +17,7 @@ import { readVersion } from './ops/version.ts';
 import { Budget } from './store/budget.ts';
 import { DiskBlobStore } from './store/disk-blob-store.ts';
 import { reconcile } from './store/reconcile.ts';
-import { type ClosableUpstream, createUpstream } from './upstream/upstream.ts';
+import { type ClosableUpstream, createUpstream, type UpstreamSettings } from './upstream/upstream.ts';
 
 export interface Service {
   /** With the port really used. */
@@ -93,6 +93,8 @@ async function openStorage({ storage }: Config): Promise<Storage> {
   const budget = new Budget(storage.maxSize);
   try {
     await mkdir(storage.path, { recursive: true });
+    // On a read-only file system the next recursive mkdir would fail with a misleading ENOENT.
+    await access(storage.path, constants.W_OK);
     const store = await DiskBlobStore.open(storage.path, budget);
     const ledger = new SqliteLedger(join(storage.path, 'ledger.db'));
     budget.count(await ledger.totalBytes());
@@ -123,11 +125,13 @@ function policyOf(config: Config): Policy {
   };
 }
 
-/** The upstream clients by their settings, so that a reload keeps those that did not change, with tokens and connections. */
+/** The upstream clients by what they are made of, so that a reload keeps those that did not change, with tokens and connections. */
 class Upstreams {
   readonly #log: Logger;
   readonly #version: string;
   #open = new Map<string, ClosableUpstream>();
+  /** Replaced by a reload. What is under way through them goes on; their idle connections end by themselves. */
+  readonly #retired: ClosableUpstream[] = [];
 
   constructor(log: Logger, version: string) {
     this.#log = log;
@@ -139,8 +143,9 @@ class Upstreams {
     this.#open = new Map();
     const registries = new Map<string, Registry>();
     for (const [registry, settings] of config.upstreams) {
-      const key = JSON.stringify([registry, settings]);
-      const upstream = before.get(key) ?? this.#create(registry, settings);
+      const parts = clientParts(registry, settings);
+      const key = JSON.stringify(parts);
+      const upstream = before.get(key) ?? this.#create(parts);
       this.#open.set(key, upstream);
       registries.set(registry, {
         upstream,
@@ -148,18 +153,11 @@ class Upstreams {
         tagTtlMs: (name, tag) => tagTtlMs(settings.tagTtl, name, tag),
       });
     }
-    for (const [key, upstream] of before) if (!this.#open.has(key)) void this.#close(upstream);
+    for (const [key, upstream] of before) if (!this.#open.has(key)) this.#retired.push(upstream);
     return registries;
   }
 
-  #create(registry: string, { endpoints, credentials, ca, insecure }: UpstreamConfig): ClosableUpstream {
-    const settings = {
-      registry,
-      endpoints,
-      insecure,
-      ...(credentials === undefined ? {} : { credentials }),
-      ...(ca === undefined ? {} : { ca }),
-    };
+  #create(settings: UpstreamSettings): ClosableUpstream {
     return createUpstream(settings, { clock: systemClock, log: this.#log, version: this.#version });
   }
 
@@ -172,8 +170,18 @@ class Upstreams {
   }
 
   async close(): Promise<void> {
-    await Promise.all([...this.#open.values()].map((upstream) => this.#close(upstream)));
+    await Promise.all([...this.#open.values(), ...this.#retired].map((upstream) => this.#close(upstream)));
   }
+}
+
+function clientParts(registry: string, { endpoints, credentials, ca, insecure }: UpstreamConfig): UpstreamSettings {
+  return {
+    registry,
+    endpoints,
+    insecure,
+    ...(credentials === undefined ? {} : { credentials }),
+    ...(ca === undefined ? {} : { ca }),
+  };
 }
 
 interface Reconciling extends Storage {

@@ -83,12 +83,18 @@ async function send(ctx: Context, { body, range, provenance }: PulledBlob): Prom
   if (end !== undefined) ctx.length = end - first;
   ctx.respond = false;
   if (provenance.kind !== 'hit') ctx.res.flushHeaders();
+  const { entry } = ctx.state;
+  let sent = 0;
+  entry.bytes = 0;
   try {
-    await sendBody(ctx.res, body, { first, end, onSent: (bytes) => (ctx.state.entry.bytes += bytes) });
+    await sendBody(ctx.res, body, { first, end, onSent: (bytes) => (entry.bytes = sent += bytes) });
   } catch (error) {
-    ctx.state.entry.outcome = error instanceof ClientLeft ? 'client-left' : 'broken';
-    ctx.state.entry.reason = error instanceof Error ? error.message : String(error);
-    // Never ended: a short body must not look like a whole one.
+    if (!(error instanceof ClientLeft)) {
+      entry.outcome = 'broken';
+      entry.reason = error instanceof Error ? error.message : String(error);
+    }
+    // Never ended: a short body must not look like a whole one. To HTTP/1.0, without a length, even a closed connection would.
+    if (end === undefined) ctx.req.socket.resetAndDestroy();
     ctx.res.destroy();
   }
 }

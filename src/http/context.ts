@@ -7,10 +7,10 @@ export interface LogEntry {
   reference?: string;
   /** `hit`, `miss`, … of what was served; the kind of failure of what was not. */
   outcome?: string;
-  /** Why a body was cut. */
+  /** Why the answer is an error or old, or why its body was cut, where it was us who cut it. */
   reason?: string;
-  /** Of the body. */
-  bytes: number;
+  /** Of the body, handed to the socket; undefined for one that was written in one go. */
+  bytes?: number;
 }
 
 /** What a request carries from one middleware to the next. */

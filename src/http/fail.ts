@@ -39,6 +39,7 @@ interface ErrorAnswer {
 export function fail(ctx: Context, failure: HttpFailure): void {
   const { status, code, message, headers } = answerFor(failure);
   ctx.state.entry.outcome = failure.kind;
+  ctx.state.entry.reason = message;
   if (ctx.res.headersSent) {
     // Too late for words: a cut connection is the only way left to say that the body is not whole.
     ctx.res.destroy();

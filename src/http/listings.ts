@@ -29,6 +29,7 @@ export function listTags({ listings, clock, policy }: Deps) {
     if (!listed.ok) return fail(ctx, listed.failure);
     const { tags, next, provenance } = listed.value;
     ctx.state.entry.outcome = provenance.kind;
+    if (provenance.kind === 'stale') ctx.state.entry.reason = provenance.because.reason;
     ctx.set(truthHeaders(provenance, clock.now()));
     linkNext(ctx, next);
     ctx.body = { name, tags };

@@ -27,6 +27,7 @@ export function pullManifest({ manifests, clock, policy }: Deps) {
     if (!pulled.ok) return fail(ctx, pulled.failure);
     const { manifest, provenance } = pulled.value;
     ctx.state.entry.outcome = provenance.kind;
+    if (provenance.kind === 'stale') ctx.state.entry.reason = provenance.because.reason;
     ctx.set(truthHeaders(provenance, clock.now()));
     ctx.set('Docker-Content-Digest', manifest.record.digest);
     const etag = `"${manifest.record.digest}"`;

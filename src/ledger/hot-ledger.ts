@@ -67,7 +67,7 @@ export class HotLedger implements Ledger {
     return this.#writing(forget, () => this.#cold.addBlob(blob, repository));
   }
 
-  forget(digest: Digest): Promise<void> {
+  forget(digest: Digest): Promise<boolean> {
     return this.#writing(
       () => this.#forgetContent(digest),
       () => this.#cold.forget(digest),

@@ -57,8 +57,8 @@ export class SqliteLedger implements Ledger {
     });
   }
 
-  async forget(digest: Digest): Promise<void> {
-    this.#sql.removeBlob.run(digest);
+  async forget(digest: Digest): Promise<boolean> {
+    return this.#sql.removeBlob.run(digest).changes > 0;
   }
 
   async manifest(digest: Digest): Promise<ManifestRecord | undefined> {

@@ -1,18 +1,13 @@
 import type { Digest } from '../oci/digest.ts';
-import type { Reference } from '../oci/reference.ts';
 import { type Repository, repositoryText } from '../oci/repository-name.ts';
 import { fail, ok, type Result } from '../oci/result.ts';
 import type { Asker } from './asker.ts';
 import { cannotBeAsked, type Failure, type UpstreamFailure } from './failure.ts';
+import { isFresh } from './freshness.ts';
 import { limits } from './limits.ts';
-import type { BlobRecord, Clock, Ledger, UpstreamHead } from './ports.ts';
+import type { BlobRecord, Clock, Ledger } from './ports.ts';
 import type { Registries } from './registries.ts';
-
-/** What is asked for in a repository. */
-export type Wanted =
-  | { readonly kind: 'manifest'; readonly reference: Reference }
-  | { readonly kind: 'blob'; readonly digest: Digest }
-  | { readonly kind: 'tags' };
+import { vouchesFor, type Wanted } from './vouch.ts';
 
 interface Deps {
   readonly ledger: Ledger;
@@ -46,7 +41,7 @@ export class Access {
     const mayEnter = await this.mayEnter(repository, wanted, asker);
     if (!mayEnter.ok) return mayEnter;
     if (await this.#ledger.isLinked(repository, content.digest)) return ok(undefined);
-    return this.prove(repository, content.digest, wanted.kind === 'blob' ? 'blob' : 'manifest', asker);
+    return this.prove(repository, content, wanted.kind === 'blob' ? 'blob' : 'manifest', asker);
   }
 
   /** Before the configured account is used for this asker. */
@@ -55,15 +50,15 @@ export class Access {
     return this.mayEnter(repository, wanted, asker);
   }
 
-  /** Asks the upstream whether this repository holds the digest, and records a yes. */
+  /** Asks the upstream whether this repository holds the content, and records a yes. */
   async prove(
     repository: Repository,
-    digest: Digest,
+    { digest, size }: { readonly digest: Digest; readonly size: number | undefined },
     kind: 'manifest' | 'blob',
     asker: Asker,
   ): Promise<Result<void, Failure>> {
     const wanted: Wanted = kind === 'blob' ? { kind, digest } : { kind, reference: { kind: 'digest', digest } };
-    const head = await asker.awaiting(this.#ask(repository, wanted, false));
+    const head = await asker.awaiting(this.#ask(repository, wanted, { size }));
     if (!head.ok) return fail(notThere(head.failure, wanted));
     await this.#ledger.link(repository, { digest, isPublic: !head.value.withCredentials }, this.#clock.now());
     return ok(undefined);
@@ -72,10 +67,10 @@ export class Access {
   async mayEnter(repository: Repository, wanted: Wanted, asker: Asker): Promise<Result<void, Failure>> {
     if (!asker.isAnonymous || this.#registries.of(repository).privateRepositories === 'anyone') return ok(undefined);
     const known = await this.#ledger.visibility(repository);
-    const isRecent = known !== undefined && this.#clock.now() - known.checkedAt < limits.visibilityTtlMs;
-    if (isRecent) return known.isPublic ? ok(undefined) : fail(onlyForUsers(repository));
+    if (known !== undefined && isFresh(known.checkedAt, limits.visibilityTtlMs, this.#clock.now()))
+      return known.isPublic ? ok(undefined) : fail(onlyForUsers(repository));
 
-    const head = await asker.awaiting(this.#ask(repository, wanted, true));
+    const head = await asker.awaiting(this.#ask(repository, wanted, { anonymously: true }));
     if (head.ok) {
       await this.#ledger.setVisibility(repository, true, this.#clock.now());
       return ok(undefined);
@@ -91,21 +86,20 @@ export class Access {
     return fail(notThere(head.failure, wanted));
   }
 
-  #ask(repository: Repository, wanted: Wanted, anonymously: boolean): Promise<Result<Vouched, UpstreamFailure>> {
-    const { upstream } = this.#registries.of(repository);
+  async #ask(
+    { registry, name }: Repository,
+    wanted: Wanted,
+    { anonymously = false, size }: { readonly anonymously?: boolean; readonly size?: number | undefined },
+  ): Promise<Result<{ readonly withCredentials: boolean }, UpstreamFailure>> {
+    const { upstream } = this.#registries.of({ registry, name });
     const ask = { deadlineMs: limits.revalidateDeadlineMs, anonymously };
-    switch (wanted.kind) {
-      case 'blob':
-        return upstream.headBlob(repository.name, wanted.digest, ask);
-      case 'manifest':
-        return upstream.headManifest(repository.name, wanted.reference, ask);
-      case 'tags':
-        return upstream.listTags(repository.name, new URLSearchParams({ n: '1' }), ask);
-    }
+    if (wanted.kind === 'tags') return upstream.listTags(name, new URLSearchParams({ n: '1' }), ask);
+    const head = await (wanted.kind === 'blob'
+      ? upstream.headBlob(name, wanted.digest, ask)
+      : upstream.headManifest(name, wanted.reference, ask));
+    return head.ok && !vouchesFor(head.value, wanted, size) ? fail(notAbout(wanted)) : head;
   }
 }
-
-type Vouched = Pick<UpstreamHead, 'withCredentials'>;
 
 function onlyForUsers(repository: Repository): Failure {
   return {
@@ -120,6 +114,11 @@ function onlyForUsers(repository: Repository): Failure {
 export function notThere(failure: UpstreamFailure | Failure, wanted: Wanted): Failure {
   if (failure.kind !== 'not-found') return failure;
   return { kind: unknownKinds[wanted.kind], reason: failure.reason };
+}
+
+/** For a 2xx that {@link vouchesFor} does not believe. */
+export function notAbout(wanted: Wanted): UpstreamFailure & { kind: 'wrong-answer' } {
+  return { kind: 'wrong-answer', reason: `the upstream's answer is not about the ${wanted.kind} it was asked for` };
 }
 
 const unknownKinds = { manifest: 'manifest-unknown', blob: 'blob-unknown', tags: 'name-unknown' } as const;

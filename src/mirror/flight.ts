@@ -136,7 +136,7 @@ export class Flight {
         return { kind: 'not-started' };
       }
       openedWith(ok({ size: this.#size, withCredentials: first.value.withCredentials }));
-      while (await writer.replay()) this.#show(writer.written);
+      await this.#replay(writer, first.value);
       const failure = await this.#fill(writer, first.value);
       return failure === undefined ? await this.#land(writer) : { kind: 'broken', failure };
     } catch (error) {
@@ -167,6 +167,8 @@ export class Flight {
         reason: `the upstream's blob has ${size} bytes, its manifest says ${stated}`,
       });
     }
+    // Left of something longer, and the registry ignores Range: nothing of it may be shown.
+    if (size !== undefined && writer.kept > size) await writer.restart();
     if (size !== undefined && !writer.reserve(size)) {
       await closeBody(answer.value);
       return fail({ kind: 'no-room' });
@@ -186,6 +188,15 @@ export class Flight {
       { first },
       { deadlineMs: limits.askDeadlineMs, signal: this.#stop },
     );
+  }
+
+  async #replay(writer: BlobWriter, answer: UpstreamBlob): Promise<void> {
+    try {
+      while (await writer.replay()) this.#show(writer.written);
+    } catch (error) {
+      await closeBody(answer);
+      throw error;
+    }
   }
 
   /** Undefined when everything is written. A broken connection is taken up again where it broke. */
@@ -333,7 +344,7 @@ class FlightReader implements BlobBody {
 }
 
 /** Lets go of an answer that is not wanted. */
-async function closeBody({ body }: UpstreamBlob): Promise<void> {
+export async function closeBody({ body }: UpstreamBlob): Promise<void> {
   await body[Symbol.asyncIterator]().return?.();
 }
 

@@ -51,12 +51,18 @@ export class Flights {
       const opened = await asker.awaiting(flight.opened);
       if (!opened.ok) {
         // What another repository was told says nothing about ours.
-        if (isOwn || opened.failure.kind === 'no-room' || opened.failure.kind === 'stored-already') return opened;
+        if (
+          isOwn ||
+          asker.isOutOfPatience ||
+          opened.failure.kind === 'no-room' ||
+          opened.failure.kind === 'stored-already'
+        )
+          return opened;
         await flight.landed;
         continue;
       }
       if (!isOwn && opened.value.withCredentials) {
-        const proved = await this.#deps.access.prove(repository, digest, 'blob', asker);
+        const proved = await this.#deps.access.prove(repository, { digest, size: opened.value.size }, 'blob', asker);
         if (!proved.ok) return proved;
       }
       const body = flight.follow();

@@ -1,5 +1,7 @@
 /** The pull path's bounds. Headers leave, or a clear error does, within 10 s (promise 2). */
 export const limits = {
+  /** What all the waits for upstreams of one request may take together. */
+  patienceMs: 9_500,
   /** The wait for an upstream's headers where nothing else can be served. */
   askDeadlineMs: 8_000,
   /** The same where a cached copy stands ready. */

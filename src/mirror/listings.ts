@@ -1,12 +1,13 @@
 import type { Repository } from '../oci/repository-name.ts';
 import { fail, ok, type Result } from '../oci/result.ts';
-import { type Access, notThere, type Wanted } from './access.ts';
+import { type Access, notThere } from './access.ts';
 import type { Asker } from './asker.ts';
 import { cannotBeAsked, type Failure } from './failure.ts';
 import { limits } from './limits.ts';
 import type { Ledger, Page, UpstreamTags } from './ports.ts';
 import type { Provenance } from './provenance.ts';
 import type { Registries } from './registries.ts';
+import type { Wanted } from './vouch.ts';
 
 export interface TagsPage {
   readonly tags: readonly string[];

@@ -1,6 +1,7 @@
 import { LRUCache } from 'lru-cache';
 import { algorithmOf, type Digest, digestOf } from '../oci/digest.ts';
 import { childrenOf } from '../oci/manifest.ts';
+import { isManifestType } from '../oci/media-type.ts';
 import type { Reference } from '../oci/reference.ts';
 import { type Repository, repositoryText } from '../oci/repository-name.ts';
 import { fail, ok, type Result } from '../oci/result.ts';
@@ -49,8 +50,7 @@ export class Manifests {
     if (record === undefined) return undefined;
     const bytes = this.#hot.get(digest) ?? (await this.#readStored(record));
     if (bytes === undefined) {
-      await this.#store.delete(digest);
-      await this.#ledger.forget(digest);
+      if (await this.#ledger.forget(digest)) await this.#store.delete(digest, record.size);
       return undefined;
     }
     this.#hot.set(digest, bytes);
@@ -112,9 +112,18 @@ export class Manifests {
   }
 }
 
-/** What the bytes really are; a failure when that is not what was asked for or what the upstream says they are. */
+/**
+ * What the bytes really are; a failure when that is not what was asked for, or not what the upstream says they are. With no
+ * digest to hold them to, they must at least claim to be a manifest: a captive portal answers 200 to everything.
+ */
 function checkedDigest(answer: UpstreamManifest, reference: Reference): Result<Digest, UpstreamFailure> {
   const expected = reference.kind === 'digest' ? reference.digest : answer.digest;
+  if (expected === undefined && !isManifestType(answer.mediaType)) {
+    return fail({
+      kind: 'wrong-answer',
+      reason: `the upstream sent ${answer.mediaType || 'something'} instead of a manifest`,
+    });
+  }
   const actual = digestOf(answer.bytes, expected === undefined ? 'sha256' : algorithmOf(expected));
   if (expected === undefined || actual === expected) return ok(actual);
   return fail({ kind: 'wrong-answer', reason: `the upstream sent a manifest ${actual} for ${expected}` });

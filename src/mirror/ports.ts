@@ -60,7 +60,11 @@ export interface BlobStore {
   begin(digest: Digest): Promise<BlobWriter>;
   /** Stores something small in one go, durably. False when it does not fit under the cap. Throws if the digest is wrong. */
   put(digest: Digest, bytes: Uint8Array): Promise<boolean>;
-  delete(digest: Digest): Promise<void>;
+  /**
+   * Gives back the room the blob was counted with: `counted` bytes or, where nobody knows, what its file has. Whoever passes
+   * `counted` does so once per blob.
+   */
+  delete(digest: Digest, counted?: number): Promise<void>;
   /** Every committed blob; `storedAt` in milliseconds since 1970. */
   list(): AsyncIterable<{ readonly digest: Digest; readonly size: number; readonly storedAt: number }>;
 }
@@ -104,8 +108,11 @@ export interface Ledger {
   blob(digest: Digest): Promise<BlobRecord | undefined>;
   /** Records a stored blob and that `repository` was proved to hold it. A public blob never becomes private again. */
   addBlob(blob: BlobRecord, repository: Repository | undefined): Promise<void>;
-  /** The bytes are gone: forgets the blob, and the manifest they were. Links and tags stay, they are still true. */
-  forget(digest: Digest): Promise<void>;
+  /**
+   * The bytes are gone: forgets the blob, and the manifest they were. Links and tags stay, they are still true. False when
+   * it was not known, or somebody else has just done so: of several, one gets to clear the bytes away.
+   */
+  forget(digest: Digest): Promise<boolean>;
 
   manifest(digest: Digest): Promise<ManifestRecord | undefined>;
   /** Records a stored manifest with its children, as a blob too, and links it to the repository. */

@@ -2,17 +2,19 @@ import type { Digest } from '../oci/digest.ts';
 import { type ByteRange, type RangeRequest, resolveRange } from '../oci/range.ts';
 import type { Repository } from '../oci/repository-name.ts';
 import { fail, ok, type Result } from '../oci/result.ts';
-import { type Access, notThere, type Wanted } from './access.ts';
+import { type Access, notAbout, notThere } from './access.ts';
 import { AsideRange, mayGoAside } from './aside-range.ts';
 import type { Asker } from './asker.ts';
 import type { BlobBody } from './blob-body.ts';
-import type { Failure } from './failure.ts';
+import type { Failure, UpstreamFailure } from './failure.ts';
+import { closeBody } from './flight.ts';
 import type { Flights, Joined } from './flights.ts';
 import { limits } from './limits.ts';
-import type { BlobStore, Clock, Ledger } from './ports.ts';
+import type { BlobStore, Clock, Ledger, UpstreamBlob } from './ports.ts';
 import { missed, type Provenance } from './provenance.ts';
 import type { Registries } from './registries.ts';
 import { UpstreamBody } from './upstream-body.ts';
+import { vouchesFor } from './vouch.ts';
 
 /** To be disposed by its taker. */
 export interface PulledBlob extends AsyncDisposable {
@@ -71,12 +73,13 @@ export class PullBlob {
       await using body = opened.value.body;
       return ok({ size: body.size, provenance: opened.value.provenance });
     }
-    const wanted: Wanted = { kind: 'blob', digest };
+    const wanted = { kind: 'blob', digest } as const;
     const mayAsk = await this.#deps.access.mayAsk(repository, wanted, asker);
     if (!mayAsk.ok) return mayAsk;
     const { upstream } = this.#deps.registries.of(repository);
     const head = await asker.awaiting(upstream.headBlob(repository.name, digest, { deadlineMs: limits.askDeadlineMs }));
     if (!head.ok) return fail(notThere(head.failure, wanted));
+    if (!vouchesFor(head.value, wanted)) return fail(notAbout(wanted));
     await this.#deps.ledger.link(repository, { digest, isPublic: !head.value.withCredentials }, this.#deps.clock.now());
     return ok({
       size: head.value.size,
@@ -101,8 +104,7 @@ export class PullBlob {
       return ok({ body: reader, provenance: { kind: 'hit', since: record.storedAt } });
     }
     await reader?.[Symbol.asyncDispose]();
-    await store.delete(digest);
-    await ledger.forget(digest);
+    if (await ledger.forget(digest)) await store.delete(digest, record.size);
     return ok(undefined);
   }
 
@@ -142,16 +144,31 @@ export class PullBlob {
     const part = range && size !== undefined ? resolveRange(range, size) : undefined;
     const ask = { deadlineMs: limits.askDeadlineMs };
     if (size !== undefined && part !== undefined && part.last < size - 1) {
-      const answer = await asker.awaiting(upstream.getBlob(repository.name, digest, part, ask));
+      const answer = await answered(upstream.getBlob(repository.name, digest, part, ask), asker);
       if (!answer.ok) return fail(notThere(answer.failure, { kind: 'blob', digest }));
-      if (answer.value.start === part.first)
+      if (answer.value.start === part.first && answer.value.size === size)
         return ok(pulledBlob(new UpstreamBody(answer.value), part, missed(false, false)));
-      await new UpstreamBody(answer.value)[Symbol.asyncDispose]();
+      await closeBody(answer.value);
     }
-    const answer = await asker.awaiting(upstream.getBlob(repository.name, digest, { first: 0 }, ask));
+    const answer = await answered(upstream.getBlob(repository.name, digest, { first: 0 }, ask), asker);
     if (!answer.ok) return fail(notThere(answer.failure, { kind: 'blob', digest }));
     return ok(pulledBlob(new UpstreamBody(answer.value, digest), undefined, missed(false, false)));
   }
+}
+
+/** A body that comes when its asker does not wait for it any more is let go of. */
+async function answered(
+  asking: Promise<Result<UpstreamBlob, UpstreamFailure>>,
+  asker: Asker,
+): Promise<Result<UpstreamBlob, UpstreamFailure>> {
+  const answer = await asker.awaiting(asking);
+  if (!answer.ok) {
+    void asking.then(
+      (late) => (late.ok ? closeBody(late.value) : undefined),
+      () => undefined,
+    );
+  }
+  return answer;
 }
 
 async function withRange(

@@ -2,13 +2,14 @@ import type { Digest } from '../oci/digest.ts';
 import type { Reference } from '../oci/reference.ts';
 import type { Repository } from '../oci/repository-name.ts';
 import { fail, ok, type Result } from '../oci/result.ts';
-import { type Access, notThere, type Wanted } from './access.ts';
+import { type Access, notThere } from './access.ts';
 import type { Asker } from './asker.ts';
 import type { Failure } from './failure.ts';
 import type { Manifests } from './manifests.ts';
 import type { Clock, Ledger } from './ports.ts';
 import { missed } from './provenance.ts';
 import type { Resolved, Tags } from './tags.ts';
+import type { Wanted } from './vouch.ts';
 
 interface Deps {
   readonly access: Access;

@@ -36,13 +36,18 @@ export function route(name: string, ns: string | undefined, table: RoutingTable)
       reason: `the registry ${printable(ns ?? '')} is not configured here as an upstream`,
     });
   }
-  const parsed = parseRepositoryName(named?.rest ?? name);
-  if (!parsed.ok) return fail({ kind: 'name-invalid', reason: parsed.failure.reason });
+  const asked = parseRepositoryName(named?.rest ?? name);
+  if (!asked.ok) return fail({ kind: 'name-invalid', reason: asked.failure.reason });
 
   const registry = named?.registry ?? table.defaultRegistry;
-  const full = named !== undefined && registry === table.defaultRegistry ? underLibrary(parsed.value) : parsed.value;
+  const full = named !== undefined && registry === table.defaultRegistry ? underLibrary(asked.value) : asked.value;
+  // Docker Hub has no one-segment names, so `docker pull mirror:5000/alpine` can only mean the official image.
+  const canonical = parseRepositoryName(registry === dockerHub ? underLibrary(full) : full);
+  if (!canonical.ok) return fail({ kind: 'name-invalid', reason: canonical.failure.reason });
+
   if (registry === undefined || registry === table.defaultRegistry) {
-    if (table.privatePatterns.some((pattern) => pattern.matches(full))) return ok({ kind: 'hosted', name: full });
+    const hosted = [full, canonical.value].find((candidate) => isPrivate(candidate, table));
+    if (hosted !== undefined) return ok({ kind: 'hosted', name: hosted });
   }
   if (registry === undefined) {
     return fail({
@@ -50,8 +55,11 @@ export function route(name: string, ns: string | undefined, table: RoutingTable)
       reason: 'the name has no registry in it, and no default upstream is configured',
     });
   }
-  // Docker Hub has no one-segment names, so `docker pull mirror:5000/alpine` can only mean the official image.
-  return ok({ kind: 'upstream', repository: { registry, name: registry === dockerHub ? underLibrary(full) : full } });
+  return ok({ kind: 'upstream', repository: { registry, name: canonical.value } });
+}
+
+function isPrivate(name: RepositoryName, { privatePatterns }: RoutingTable): boolean {
+  return privatePatterns.some((pattern) => pattern.matches(name));
 }
 
 interface Named {
@@ -62,17 +70,25 @@ interface Named {
 
 /** A containerd host with a path in it names the registry twice, `/v2/docker.io/library/x?ns=docker.io`: it is one name. */
 function registryOf(ns: string, name: string, table: RoutingTable): Named | 'unknown' {
-  const registry = dockerHubHosts.has(ns) ? dockerHub : ns;
+  const registry = canonicalRegistry(ns);
   if (!table.registries.has(registry)) return 'unknown';
   const inFront = registryInFront(name, table);
   return inFront?.registry === registry ? inFront : { registry };
 }
 
-function registryInFront(name: string, table: RoutingTable): Named | undefined {
-  const slash = name.indexOf('/');
-  if (slash < 0) return undefined;
-  const registry = name.slice(0, slash);
-  return table.registries.has(registry) ? { registry, rest: name.slice(slash + 1) } : undefined;
+function canonicalRegistry(host: string): string {
+  return dockerHubHosts.has(host) ? dockerHub : host;
+}
+
+/** Named twice or more is named once, so that a canonical name stays what it is however it is asked for. */
+function registryInFront(name: string, table: RoutingTable): (Named & { readonly rest: string }) | undefined {
+  let found: (Named & { readonly rest: string }) | undefined;
+  for (let rest = name; ; rest = found.rest) {
+    const slash = rest.indexOf('/');
+    const registry = canonicalRegistry(rest.slice(0, Math.max(slash, 0)));
+    if (!table.registries.has(registry) || (found !== undefined && found.registry !== registry)) return found;
+    found = { registry, rest: rest.slice(slash + 1) };
+  }
 }
 
 function underLibrary(name: RepositoryName): RepositoryName {

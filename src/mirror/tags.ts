@@ -50,7 +50,10 @@ export class Tags {
       known === undefined ? this.#fetch(repository, tag) : this.#revalidate(repository, tag, known),
     );
     const resolved = await asker.awaiting(result);
-    return resolved.ok && collapsed ? ok(markCollapsed(resolved.value)) : resolved;
+    if (resolved.ok) return collapsed ? ok(markCollapsed(resolved.value)) : resolved;
+    // It may only be this asker whose time is over, with a copy at hand.
+    const mayBeStale = known !== undefined && cannotBeAsked(resolved.failure);
+    return mayBeStale ? this.#serveStale(repository, tag, resolved.failure) : resolved;
   }
 
   /**

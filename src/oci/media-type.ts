@@ -29,3 +29,8 @@ export function isImageType(mediaType: string): boolean {
 export function isArtifactType(mediaType: string): boolean {
   return mediaType === mediaTypes.ociArtifact;
 }
+
+/** Types that a manifest may have. A web page that answers to everything, as a captive portal does, has none of them. */
+export function isManifestType(mediaType: string): boolean {
+  return /^application\/(json|.+[+.]json)$/.test(mediaType) || /^application\/vnd\..+\+prettyjws$/.test(mediaType);
+}

@@ -84,16 +84,15 @@ export class DiskBlobStore implements BlobStore {
     }
   }
 
-  delete(digest: Digest): Promise<void> {
-    return this.#turns.take(digest, () => this.#delete(digest));
+  delete(digest: Digest, counted?: number): Promise<void> {
+    return this.#turns.take(digest, () => this.#delete(digest, counted));
   }
 
-  async #delete(digest: Digest): Promise<void> {
+  async #delete(digest: Digest, counted?: number): Promise<void> {
     const path = this.#layout.blob(digest);
-    const size = await sizeOf(path);
-    if (size === undefined) return;
+    const size = (await sizeOf(path)) ?? 0;
     await rm(path, { force: true });
-    this.#budget.release(size);
+    this.#budget.release(counted ?? size);
   }
 
   async *list(): AsyncIterable<{ readonly digest: Digest; readonly size: number; readonly storedAt: number }> {

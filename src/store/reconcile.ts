@@ -31,13 +31,9 @@ export async function reconcile({ store, ledger, rows, budget, now, signal }: Re
   let forgotten = 0;
   for await (const record of allRows(rows)) {
     if (signal.aborted) break;
-    const size = await sizeInStore(store, record);
-    if (size === record.size) continue;
-    // Counted was what the row says; deleting gives back what the file has.
-    budget.release(record.size);
-    budget.count(size ?? 0);
-    await store.delete(record.digest);
-    await ledger.forget(record.digest);
+    if ((await sizeInStore(store, record)) === record.size) continue;
+    if (!(await ledger.forget(record.digest))) continue;
+    await store.delete(record.digest, record.size);
     forgotten++;
   }
   for await (const { digest, size, storedAt } of store.list()) {

@@ -1,5 +1,5 @@
 import { rootCertificates } from 'node:tls';
-import { Agent, type Dispatcher } from 'undici';
+import { Agent, type Dispatcher, errors } from 'undici';
 import { fail, ok } from '../oci/result.ts';
 import { Body } from './body.ts';
 import type { Answer, Exchange, NoAnswer, Request } from './exchange.ts';
@@ -100,9 +100,12 @@ function noAnswer(error: unknown, { url, bound }: Request, waitedMs: number): No
 }
 
 function codeOf(error: unknown): string {
+  if (error instanceof errors.HTTPParserError) return 'INVALID_HTTP';
   const code: unknown = error instanceof Error && 'code' in error ? error.code : undefined;
   return typeof code === 'string' ? code : 'UNKNOWN';
 }
+
+const untrusted = 'nobody trusted here has signed its certificate; the setting ca names who did';
 
 const descriptions: Readonly<Record<string, string>> = {
   ECONNREFUSED: 'it refuses connections',
@@ -111,6 +114,15 @@ const descriptions: Readonly<Record<string, string>> = {
   UND_ERR_CONNECT_TIMEOUT: 'connecting took too long',
   ENOTFOUND: 'its name is not known to DNS',
   EAI_AGAIN: 'DNS does not answer',
+  ERR_SSL_WRONG_VERSION_NUMBER: 'it does not speak TLS; its endpoint may have to start with http://',
+  CERT_HAS_EXPIRED: 'its certificate has expired',
+  ERR_TLS_CERT_ALTNAME_INVALID: 'its certificate is for another name',
+  DEPTH_ZERO_SELF_SIGNED_CERT: untrusted,
+  SELF_SIGNED_CERT_IN_CHAIN: untrusted,
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: untrusted,
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: untrusted,
+  UND_ERR_HEADERS_OVERFLOW: 'its headers are too large',
+  INVALID_HTTP: 'what it sends is not HTTP',
 };
 
 function describe(code: string): string {

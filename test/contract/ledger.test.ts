@@ -8,9 +8,9 @@ import { SqliteLedger } from '../../src/ledger/sqlite-ledger.ts';
 import { type LedgerPlace, ledgerContract } from './ledger.ts';
 import { digestNamed, repositoryNamed, tagNamed } from './words.ts';
 
-ledgerContract('SqliteLedger in memory', async () => placeOf(new SqliteLedger(':memory:')));
+ledgerContract('SqliteLedger in memory', () => placeOf(new SqliteLedger(':memory:')));
 ledgerContract('SqliteLedger in a file', () => LedgerFile.open());
-ledgerContract('HotLedger before a SqliteLedger', async () => {
+ledgerContract('HotLedger before a SqliteLedger', () => {
   const cold = new SqliteLedger(':memory:');
   return { ...placeOf(cold), ledger: new HotLedger(cold) };
 });
@@ -18,8 +18,9 @@ ledgerContract('HotLedger before a SqliteLedger', async () => {
 function placeOf(ledger: SqliteLedger): LedgerPlace {
   return {
     ledger,
-    [Symbol.asyncDispose]: async () => {
+    [Symbol.asyncDispose]: () => {
       ledger.close({ clean: true });
+      return Promise.resolve();
     },
   };
 }

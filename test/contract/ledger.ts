@@ -19,7 +19,7 @@ const indexType = 'application/vnd.oci.image.index.v1+json';
 const imageType = 'application/vnd.oci.image.manifest.v1+json';
 
 /** What every {@link Ledger} promises. */
-export function ledgerContract(name: string, open: () => Promise<LedgerPlace>): void {
+export function ledgerContract(name: string, open: () => LedgerPlace | Promise<LedgerPlace>): void {
   function scenario(title: string, run: (ledger: Ledger) => Promise<void>): void {
     test(title, async () => {
       await using place = await open();

@@ -1,7 +1,10 @@
 import { randomBytes } from 'node:crypto';
+import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { SqliteLedger } from '../../src/ledger/sqlite-ledger.ts';
+import { parseRepositoryName } from '../../src/oci/repository-name.ts';
 import { Daemon, dockerIo } from '../support/daemon.ts';
-import { FakeRegistry } from '../support/fake-registry.ts';
+import { FakeRegistry, Gate } from '../support/fake-registry.ts';
 
 const account = { username: 'mirror', password: 'hub-secret' };
 
@@ -148,4 +151,39 @@ test('every request leaves one line that tells what happened', async () => {
     milliseconds: expect.any(Number) as number,
     upstreamMilliseconds: expect.any(Number) as number,
   });
+});
+
+test.each([
+  ['before the headers', { kind: 'gate' }, undefined],
+  ['before the first byte', { kind: 'gate', afterBytes: 0 }, 200],
+] as const)('the line of a client that left %s says so, and claims no byte', async (_, fault, status) => {
+  await using origin = await FakeRegistry.start();
+  const { digest } = origin.addBlob('library/app', randomBytes(5000));
+  await using daemon = await Daemon.start(origin.url);
+  const gate = new Gate();
+  origin.faults.add({ when: { kind: 'blob' }, do: { ...fault, gate } });
+  const left = new AbortController();
+  const asked = daemon.get(`/v2/library/app/blobs/${digest}`, { signal: left.signal });
+  await gate.reached;
+  if (status !== undefined) expect((await asked).status).toBe(status);
+  left.abort();
+  await asked.catch(() => undefined);
+  await daemon.logged(({ msg }) => msg === 'request');
+  gate.open();
+  const line = daemon.log.find(({ msg }) => msg === 'request');
+  expect(line).toMatchObject({ client: '127.0.0.1', outcome: 'client-left', bytes: 0, cut: true });
+  expect(line?.['status']).toBe(status);
+});
+
+test('a repository that was seen public by a clock that ran ahead is looked at again', async () => {
+  await using origin = await startOrigin();
+  origin.addImage('team/secret', '1.0', { layers: [randomBytes(5000)] });
+  await using daemon = await Daemon.start(origin.url, dockerIo(origin.url, account));
+  await daemon.stop();
+  const ledger = new SqliteLedger(join(daemon.dataPath, 'ledger.db'));
+  const [name] = [parseRepositoryName('team/secret')].filter((parsed) => parsed.ok);
+  await ledger.setVisibility({ registry: 'docker.io', name: name!.value }, true, Date.now() + 3_600_000);
+  ledger.close({ clean: true });
+  await daemon.restart();
+  expect((await daemon.get('/v2/team/secret/manifests/1.0')).status).toBe(403);
 });

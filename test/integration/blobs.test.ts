@@ -1,5 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { open, readdir, stat, truncate } from 'node:fs/promises';
+import { open, readdir, stat, truncate, writeFile } from 'node:fs/promises';
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import { request } from 'undici';
 import { expect, test } from 'vitest';
@@ -27,6 +28,10 @@ async function filesBelow(path: string): Promise<string[]> {
 async function bytesBelow(path: string): Promise<number> {
   const sizes = await Promise.all((await filesBelow(path)).map(async (file) => (await stat(file)).size));
   return sizes.reduce((sum, size) => sum + size, 0);
+}
+
+function partialOf({ dataPath }: Daemon, digest: string): string {
+  return join(dataPath, 'partial', digest.replace(':', '-'));
 }
 
 test('20 clients at once, half of them with ranges, cold 256 MiB blob: the upstream sends each byte once', {
@@ -231,7 +236,7 @@ test('a partial file that was damaged between two starts is never served as the 
   const blob = await origin.addGeneratedBlob('library/app', size, 'damaged');
   await using daemon = await Daemon.start(origin.url, { shutdownGrace: '0s' });
   const path = `/v2/library/app/blobs/${blob.digest}`;
-  const partial = await open(join(daemon.dataPath, 'partial', blob.digest.replace(':', '-')), 'w');
+  const partial = await open(partialOf(daemon, blob.digest), 'w');
   await partial.writeFile(randomBytes(MiB));
   await partial.close();
   await daemon.restart();
@@ -320,4 +325,78 @@ test('a blob whose file shrank is a miss, not a truncated answer', async () => {
   await truncate(file!, 100);
   expect((await (await daemon.get(path)).arrayBuffer()).byteLength).toBe(5000);
   expect(origin.count({ kind: 'blob' })).toBe(2);
+});
+
+test('a partial file longer than the blob, from a registry that ignores Range, is never served as the blob', async () => {
+  await using origin = await FakeRegistry.start();
+  const { digest } = origin.addBlob('library/app', randomBytes(500_000));
+  await using daemon = await Daemon.start(origin.url);
+  await writeFile(partialOf(daemon, digest), randomBytes(3 * MiB));
+  await daemon.restart();
+  origin.faults.add({ when: { kind: 'blob' }, do: { kind: 'ignore-range' } });
+  expect(await sha256((await pull(daemon, `/v2/library/app/blobs/${digest}`)).body)).toBe(digest);
+  await daemon.stored(digest);
+  expect(await filesBelow(join(daemon.dataPath, 'partial'))).toEqual([]);
+});
+
+test('a partial file that cannot be read again does not leave the upstream sending into nowhere', async () => {
+  await using origin = await FakeRegistry.start();
+  const blob = await origin.addGeneratedBlob('library/app', 64 * MiB, 'unreadable');
+  await using daemon = await Daemon.start(origin.url);
+  await writeFile(partialOf(daemon, blob.digest), blob.read(0, 2 * MiB));
+  await daemon.restart();
+  const gate = new Gate();
+  origin.faults.add({ when: { kind: 'blob' }, do: { kind: 'gate', gate } });
+  const answer = pull(daemon, `/v2/library/app/blobs/${blob.digest}`);
+  await gate.reached;
+  await truncate(partialOf(daemon, blob.digest), 100);
+  gate.open();
+  await expect(sha256((await answer).body)).rejects.toThrow();
+  await origin.waitFor({ kind: 'blob', outcome: 'abandoned' });
+});
+
+test('a new configuration for its upstream does not cut a transfer that is under way', async () => {
+  await using origin = await FakeRegistry.start();
+  const blob = await origin.addGeneratedBlob('library/app', 8 * MiB, 'reload');
+  await using daemon = await Daemon.start(origin.url);
+  const gate = new Gate();
+  origin.faults.add({ when: { kind: 'blob' }, do: { kind: 'gate', gate, afterBytes: 2 * MiB } });
+  const whole = pull(daemon, `/v2/library/app/blobs/${blob.digest}`).then(({ body }) => sha256(body));
+  await gate.reached;
+  await daemon.reload(dockerIo(origin.url, { tagTtl: '7m', username: 'mirror', password: 'hub-secret' }));
+  gate.open();
+  expect(await whole).toBe(blob.digest);
+  expect(origin.bodyBytes({ kind: 'blob' })).toBe(8 * MiB);
+});
+
+test('to an HTTP/1.0 client, who knows no chunks, a wrong blob of unknown length is reset and does not just end', async () => {
+  await using origin = await FakeRegistry.start();
+  const blob = await origin.addGeneratedBlob('library/app', 3 * MiB, 'http 1.0');
+  await using daemon = await Daemon.start(origin.url);
+  origin.faults.add({ when: { kind: 'blob' }, do: { kind: 'chunked' } });
+  origin.faults.add({ when: { kind: 'blob' }, do: { kind: 'flip-byte', atByte: 5 } });
+  const { hostname, port } = new URL(daemon.url);
+  const socket = connect(Number(port), hostname);
+  socket.write(`GET /v2/library/app/blobs/${blob.digest} HTTP/1.0\r\n\r\n`);
+  await expect(socket.resume().toArray()).rejects.toThrow('ECONNRESET');
+});
+
+test('a range that is passed through tells the size of the whole, or the whole is the answer', async () => {
+  await using origin = await FakeRegistry.start();
+  const layer = randomBytes(2 * MiB);
+  const image = origin.addImage('library/app', '1.0', { layers: [layer] });
+  await using daemon = await Daemon.start(origin.url, { storage: { path: 'data', maxSize: '1MiB' } });
+  await (await daemon.get('/v2/library/app/manifests/1.0')).arrayBuffer();
+  const path = `/v2/library/app/blobs/${image.layers[0]!.digest}`;
+  const part = await pull(daemon, path, 'bytes=0-9');
+  expect(part.headers['content-range']).toBe(`bytes 0-9/${layer.length}`);
+  await part.body.dump();
+  const headers = { 'content-range': 'bytes 0-9/*' };
+  origin.faults.add({
+    when: { kind: 'blob', range: 'bytes=0-9' },
+    do: { kind: 'status', status: 206, body: '0123456789', headers },
+  });
+  const whole = await pull(daemon, path, 'bytes=0-9');
+  expect(whole.statusCode).toBe(200);
+  expect(await sha256(whole.body)).toBe(image.layers[0]!.digest);
 });

@@ -239,3 +239,30 @@ test('it starts without an upstream and serves what it had; what it had not fail
   expect(tags.headers.get('warning')).toContain('299');
   expect(await (await daemon.get('/v2/_catalog')).json()).toEqual({ repositories: ['library/app'] });
 });
+
+test('an upstream that answers everything just in time: stale or an error within 10 s, however many asks it takes', {
+  timeout: 30_000,
+}, async () => {
+  await using origin = await FakeRegistry.start();
+  const old = addApp(origin);
+  origin.addImage('library/cold', '1.0', { layers: [randomBytes(10)] });
+  const settings = { tagTtl: '0s', username: 'mirror', password: 'hub-secret' };
+  await using daemon = await Daemon.start(origin.url, dockerIo(origin.url, settings));
+  await daemon.get(tagPath);
+  addApp(origin);
+  for (const [method, milliseconds] of [
+    ['HEAD', 3_500],
+    ['GET', 7_500],
+  ] as const) {
+    const gate = new Gate();
+    origin.faults.add({ when: { kind: 'manifest', method }, do: { kind: 'gate', gate } });
+    void gate.reached.then(() => setTimeout(() => gate.open(), milliseconds));
+  }
+  const start = performance.now();
+  const [known, cold] = await Promise.all([daemon.get(tagPath), daemon.get('/v2/library/cold/manifests/1.0')]);
+  expect(performance.now() - start).toBeLessThan(10_000);
+  expect(known.headers.get('docker-content-digest')).toBe(old.manifest.digest);
+  expect(known.headers.get('warning')).toMatch(/^299 - "/);
+  expect(cold.status).toBe(503);
+  expect(cold.headers.get('retry-after')).toBe('1');
+});

@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { algorithmOf, Digester, digestOf, hexOf, parseDigest } from '../../src/oci/digest.ts';
 
-const hexDigit = fc.constantFrom(...'0123456789abcdef');
+const hexDigit = fc.constantFrom(...Array.from('0123456789abcdef'));
 const digestText = fc.oneof(
   fc.string({ unit: hexDigit, minLength: 64, maxLength: 64 }).map((hex) => `sha256:${hex}`),
   fc.string({ unit: hexDigit, minLength: 128, maxLength: 128 }).map((hex) => `sha512:${hex}`),

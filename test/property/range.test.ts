@@ -22,11 +22,9 @@ describe('a Range header', () => {
     fc.assert(
       fc.property(fc.option(digits, { nil: '' }), fc.option(digits, { nil: '' }), size, (first, last, size) => {
         const parsed = parseRange(`bytes=${first}-${last}`);
-        if (first === '' && last === '') return expect(parsed).toBe('invalid');
-        if (first !== '' && last !== '' && BigInt(last) < BigInt(first)) return expect(parsed).toBe('invalid');
-        if (parsed === undefined || parsed === 'invalid') throw new Error(`bytes=${first}-${last} is a range`);
-        const asked = naiveBytes(first, last, size);
-        const resolved = resolveRange(parsed, size);
+        if (parsed === undefined) throw new Error(`bytes=${first}-${last} is a range`);
+        const resolved = parsed === 'invalid' ? undefined : resolveRange(parsed, size);
+        const asked = first === '' && last === '' ? [] : naiveBytes(first, last, size);
         expect(resolved).toEqual(asked.length === 0 ? undefined : { first: asked[0], last: asked.at(-1) });
       }),
       { numRuns: 5_000 },
@@ -35,8 +33,10 @@ describe('a Range header', () => {
 
   test('whatever it is, never leads out of the body', () => {
     const header = fc.oneof(
-      fc.string({ unit: fc.constantFrom(...'0123456789-=, ', 'bytes='), maxLength: 40 }),
-      fc.string({ unit: fc.constantFrom(...'0123456789-, \t'), maxLength: 300 }).map((rest) => `bytes=${rest}`),
+      fc.string({ unit: fc.constantFrom(...Array.from('0123456789-=, '), 'bytes='), maxLength: 40 }),
+      fc
+        .string({ unit: fc.constantFrom(...Array.from('0123456789-, \t')), maxLength: 300 })
+        .map((rest) => `bytes=${rest}`),
       fc.string({ unit: 'binary', maxLength: 300 }),
     );
     const bodySize = fc.oneof(fc.nat(100), fc.constantFrom(0, 1, 2 ** 40, Number.MAX_SAFE_INTEGER));

@@ -7,6 +7,9 @@ import { digestOf } from '../../src/oci/digest.ts';
 import { Budget } from '../../src/store/budget.ts';
 import { DiskBlobStore } from '../../src/store/disk-blob-store.ts';
 
+/** Part of util-linux. */
+const limiter = 'prlimit';
+
 test.skipIf(!canLimitFileSizes())(
   'a write that fails half-way, as on a full disk, leaves nothing uncounted',
   async () => {
@@ -41,7 +44,7 @@ test.skipIf(!canLimitFileSizes())(
 
 /** The soft limit of this process; the kernel then fails writes beyond it as it does those to a full disk. */
 function limitFileSizes(bytes: string): void {
-  execFileSync('prlimit', ['--pid', String(process.pid), `--fsize=${bytes}:`]);
+  execFileSync(limiter, ['--pid', String(process.pid), `--fsize=${bytes}:`]);
 }
 
 function canLimitFileSizes(): boolean {
