@@ -23,7 +23,7 @@ export function logRequests(log: Logger): Middleware<State> {
         path: ctx.path.slice(0, maxLoggedPath),
         ...(ctx.res.headersSent ? { status: ctx.res.statusCode } : {}),
         ...entry,
-        bytes: ctx.method === 'HEAD' ? 0 : (entry.bytes ?? ctx.response.length ?? 0),
+        bytes: ctx.method === 'HEAD' ? 0 : (entry.bytes ?? ctx.response.length) || 0,
         milliseconds: Math.round(performance.now() - start),
         upstreamMilliseconds: asker.upstreamMs,
         ...(ctx.res.writableFinished

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { SqliteLedger } from '../../src/ledger/sqlite-ledger.ts';
-import { parseRepositoryName } from '../../src/oci/repository-name.ts';
+import { repositoryNamed } from '../contract/words.ts';
 import { Daemon, dockerIo } from '../support/daemon.ts';
 import { FakeRegistry, Gate } from '../support/fake-registry.ts';
 
@@ -181,8 +181,7 @@ test('a repository that was seen public by a clock that ran ahead is looked at a
   await using daemon = await Daemon.start(origin.url, dockerIo(origin.url, account));
   await daemon.stop();
   const ledger = new SqliteLedger(join(daemon.dataPath, 'ledger.db'));
-  const [name] = [parseRepositoryName('team/secret')].filter((parsed) => parsed.ok);
-  await ledger.setVisibility({ registry: 'docker.io', name: name!.value }, true, Date.now() + 3_600_000);
+  await ledger.setVisibility(repositoryNamed('docker.io/team/secret'), true, Date.now() + 3_600_000);
   ledger.close({ clean: true });
   await daemon.restart();
   expect((await daemon.get('/v2/team/secret/manifests/1.0')).status).toBe(403);

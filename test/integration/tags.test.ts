@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { expect, test } from 'vitest';
 import { Daemon, dockerIo } from '../support/daemon.ts';
-import { type AddedImage, abuseLimitReached, FakeRegistry, pullLimitReached } from '../support/fake-registry.ts';
+import { type AddedImage, abuseLimitReached, FakeRegistry, Gate, pullLimitReached } from '../support/fake-registry.ts';
 
 const tagPath = '/v2/library/app/manifests/1.0';
 

@@ -23,9 +23,18 @@ test('a certificate that nobody vouches for is not accepted, and not tried again
   const { server, upstream } = await start(answer);
   const failure = failureOf(await upstream.getManifest(name(), reference(), ask));
   expect(failure).toMatchObject({ kind: 'unavailable', reason: containing('SELF_SIGNED') });
+  expect(failure.reason).toContain('the setting ca');
   expect(server.requests).toHaveLength(0);
   expect(upstream.events).toHaveLength(1);
   expect(failureOf(await upstream.getManifest(name(), reference(), ask)).reason).toMatch(/not asked again/);
+});
+
+test('TLS with a port that speaks none is told as that', async () => {
+  const plain = await SmallServer.start(answer);
+  const upstream = upstreamOf(`https://127.0.0.1:${plain.port}`);
+  opened.push(plain, upstream);
+  const failure = failureOf(await upstream.getManifest(name(), reference(), ask));
+  expect(failure).toMatchObject({ kind: 'unavailable', reason: containing('does not speak TLS') });
 });
 
 test('a certificate is accepted by the configured authority', async () => {
