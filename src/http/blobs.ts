@@ -1,5 +1,5 @@
-import type { BlobBody } from '../mirror/blob-body.ts';
-import { BrokenFlight } from '../mirror/flight.ts';
+import { type BlobBody, BrokenBody } from '../mirror/blob-body.ts';
+
 import type { Clock } from '../mirror/ports.ts';
 import type { PullBlob, PulledBlob } from '../mirror/pull-blob.ts';
 import { type Digest, parseDigest } from '../oci/digest.ts';
@@ -103,7 +103,7 @@ async function isEmpty(body: BlobBody): Promise<boolean> {
   try {
     return (await body.read(Buffer.alloc(1), 0)) === 0;
   } catch (error) {
-    if (error instanceof BrokenFlight) return false;
+    if (error instanceof BrokenBody) return false;
     throw error;
   }
 }

@@ -190,7 +190,13 @@ export class SqliteLedger implements Ledger {
 
   /** True once after a stop that left nothing to reconcile; from then on false until the next {@link close}. */
   async takeCleanMark(): Promise<boolean> {
-    return this.#sql.takeCleanMark.run().changes > 0;
+    // Synced, or a power loss could bring the mark back after a start that was not followed by a clean stop.
+    this.#db.pragma('synchronous = FULL');
+    try {
+      return this.#sql.takeCleanMark.run().changes > 0;
+    } finally {
+      this.#db.pragma('synchronous = NORMAL');
+    }
   }
 
   /** Rejects when the file cannot be read. */

@@ -28,8 +28,7 @@ export function prepare(db: Database.Database) {
     manifest: db.prepare(`
       SELECT digest, size, is_public, stored_at, media_type FROM manifests JOIN blobs USING (digest) WHERE digest = ?`),
     addManifest: db.prepare(`
-      INSERT INTO manifests (digest, media_type) VALUES (?, ?)
-      ON CONFLICT (digest) DO UPDATE SET media_type = excluded.media_type`),
+      INSERT OR IGNORE INTO manifests (digest, media_type) VALUES (?, ?)`),
     addChild: db.prepare(`
       INSERT OR REPLACE INTO children (parent, child, kind, size, platform) VALUES (?, ?, ?, ?, ?)`),
     statedSize: db.prepare(`

@@ -8,3 +8,8 @@ export interface BlobBody extends AsyncDisposable {
    */
   read(target: Uint8Array, position: number): Promise<number>;
 }
+
+/** Bytes that will never come, or that were not what they should be. */
+export class BrokenBody extends Error {
+  override readonly name = 'BrokenBody';
+}

@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache';
 import { algorithmOf, type Digest, digestOf } from '../oci/digest.ts';
-import { childrenOf } from '../oci/manifest.ts';
+import { childrenOf, mediaTypeOf } from '../oci/manifest.ts';
 import { isManifestType } from '../oci/media-type.ts';
 import type { Reference } from '../oci/reference.ts';
 import { type Repository, repositoryText } from '../oci/repository-name.ts';
@@ -93,7 +93,8 @@ export class Manifests {
     digest: Digest,
     answer: UpstreamManifest,
   ): Promise<Result<Manifest, UpstreamFailure>> {
-    const { bytes, mediaType, withCredentials } = answer;
+    const { bytes, withCredentials } = answer;
+    const mediaType = mediaTypeOf(bytes, answer.mediaType);
     const children = childrenOf(bytes, mediaType);
     if (!children.ok) return fail({ kind: 'wrong-answer', reason: children.failure.reason });
     const record: ManifestRecord = {

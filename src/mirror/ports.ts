@@ -58,7 +58,7 @@ export interface BlobStore {
   open(digest: Digest): Promise<BlobReader | undefined>;
   /** Continues what an earlier writer left of this digest, or starts anew. */
   begin(digest: Digest): Promise<BlobWriter>;
-  /** Stores something small in one go, durably. False when it does not fit under the cap. Throws if the digest is wrong. */
+  /** Stores something small in one go, durably. False when the cap or the disk has no room. Throws if the digest is wrong. */
   put(digest: Digest, bytes: Uint8Array): Promise<boolean>;
   /**
    * Gives back the room the blob was counted with: `counted` bytes or, where nobody knows, what its file has. Whoever passes

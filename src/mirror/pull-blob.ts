@@ -7,7 +7,7 @@ import { AsideRange, mayGoAside } from './aside-range.ts';
 import type { Asker } from './asker.ts';
 import type { BlobBody } from './blob-body.ts';
 import type { Failure, UpstreamFailure } from './failure.ts';
-import { closeBody } from './flight.ts';
+import { letGo } from './fill.ts';
 import type { Flights, Joined } from './flights.ts';
 import { limits } from './limits.ts';
 import type { BlobStore, Clock, Ledger, UpstreamBlob } from './ports.ts';
@@ -148,7 +148,7 @@ export class PullBlob {
       if (!answer.ok) return fail(notThere(answer.failure, { kind: 'blob', digest }));
       if (answer.value.start === part.first && answer.value.size === size)
         return ok(pulledBlob(new UpstreamBody(answer.value), part, missed(false, false)));
-      await closeBody(answer.value);
+      await letGo(answer.value);
     }
     const answer = await answered(upstream.getBlob(repository.name, digest, { first: 0 }, ask), asker);
     if (!answer.ok) return fail(notThere(answer.failure, { kind: 'blob', digest }));
@@ -164,7 +164,7 @@ async function answered(
   const answer = await asker.awaiting(asking);
   if (!answer.ok) {
     void asking.then(
-      (late) => (late.ok ? closeBody(late.value) : undefined),
+      (late) => (late.ok ? letGo(late.value) : undefined),
       () => undefined,
     );
   }

@@ -1,6 +1,5 @@
 import { algorithmOf, type Digest, Digester } from '../oci/digest.ts';
-import type { BlobBody } from './blob-body.ts';
-import { BrokenFlight } from './flight.ts';
+import { type BlobBody, BrokenBody } from './blob-body.ts';
 import type { UpstreamBlob } from './ports.ts';
 
 /**
@@ -56,7 +55,7 @@ export class UpstreamBody implements BlobBody {
     }
     this.#ended = true;
     if (this.#digester !== undefined && this.#digester.digest() !== this.#digest) {
-      throw new BrokenFlight(`the upstream's bytes do not match ${this.#digest ?? ''}`);
+      throw new BrokenBody(`the upstream's bytes do not match ${this.#digest ?? ''}`);
     }
     this.#ready = this.#heldBack ?? this.#ready;
   }

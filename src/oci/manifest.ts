@@ -52,6 +52,28 @@ function listOf<T>(entry: z.ZodType<T>) {
 }
 
 /**
+ * The type of a manifest: what it says of itself where that is one we know, else what it came with. So the type belongs to
+ * the digest, and no registry can give the same bytes another one for everybody else.
+ */
+export function mediaTypeOf(bytes: Uint8Array, header: string): string {
+  const stated = z.object({ mediaType: z.string() }).safeParse(parseJson(bytes));
+  return stated.success && isKnownType(stated.data.mediaType) ? stated.data.mediaType : header;
+}
+
+function isKnownType(mediaType: string): boolean {
+  return isIndexType(mediaType) || isImageType(mediaType) || isArtifactType(mediaType);
+}
+
+/** Undefined for what is no JSON. */
+function parseJson(bytes: Uint8Array): unknown {
+  try {
+    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+  } catch {
+    return undefined;
+  }
+}
+
+/**
  * The children of a manifest of one of the known types, each digest once; none for an unknown type, which is passed on
  * by its digest and never looked into. Layers with `urls` lie elsewhere (Windows base layers, image-spec "Non-distributable
  * layers") and are no part of completeness; `subject` names a relation, not content.
@@ -60,14 +82,9 @@ export function childrenOf(
   bytes: Uint8Array,
   mediaType: string,
 ): Result<readonly Child[], { readonly reason: string }> {
-  const known = isIndexType(mediaType) || isImageType(mediaType) || isArtifactType(mediaType);
-  if (!known) return ok([]);
-  let json: unknown;
-  try {
-    json = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
-  } catch {
-    return fail({ reason: 'the manifest is not JSON' });
-  }
+  if (!isKnownType(mediaType)) return ok([]);
+  const json = parseJson(bytes);
+  if (json === undefined) return fail({ reason: 'the manifest is not JSON' });
   const children = readChildren(json, mediaType);
   if (!children.success) return fail({ reason: `the manifest is not valid: ${z.prettifyError(children.error)}` });
   return ok([...new Map(children.data.map((child) => [child.digest, child])).values()]);

@@ -6,7 +6,7 @@ import type { BlobReader, BlobStore, BlobWriter } from '../mirror/ports.ts';
 import { algorithmOf, type Digest, digestOf } from '../oci/digest.ts';
 import type { Budget } from './budget.ts';
 import { openWriter } from './disk-blob-writer.ts';
-import { renameDurably, sizeOf, unlessMissing } from './files.ts';
+import { isDiskFull, renameDurably, sizeOf, unlessMissing } from './files.ts';
 import { digestOfFile, Layout } from './layout.ts';
 import { Turns } from './turns.ts';
 
@@ -80,6 +80,7 @@ export class DiskBlobStore implements BlobStore {
     } catch (error) {
       this.#budget.release(bytes.length);
       await rm(incoming, { force: true });
+      if (isDiskFull(error)) return false;
       throw error;
     }
   }

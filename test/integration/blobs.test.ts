@@ -400,3 +400,16 @@ test('a range that is passed through tells the size of the whole, or the whole i
   expect(whole.statusCode).toBe(200);
   expect(await sha256(whole.body)).toBe(image.layers[0]!.digest);
 });
+
+test('an upstream that sent more than the blob has is not held against the next attempt', async () => {
+  await using origin = await FakeRegistry.start();
+  const image = origin.addImage('library/app', '1.0', { layers: [randomBytes(200_000)] });
+  const { digest } = image.layers[0]!;
+  await using daemon = await Daemon.start(origin.url);
+  await daemon.get('/v2/library/app/manifests/1.0');
+  const path = `/v2/library/app/blobs/${digest}`;
+  origin.faults.add({ when: { kind: 'blob' }, times: 1, do: { kind: 'chunked' } });
+  origin.faults.add({ when: { kind: 'blob' }, times: 1, do: { kind: 'oversize', extraBytes: 10 } });
+  await expect(sha256((await pull(daemon, path)).body)).rejects.toThrow();
+  expect(await sha256((await pull(daemon, path)).body)).toBe(digest);
+});

@@ -266,3 +266,15 @@ test('an upstream that answers everything just in time: stale or an error within
   expect(cold.status).toBe(503);
   expect(cold.headers.get('retry-after')).toBe('1');
 });
+
+test('a manifest keeps the type that it states, however a registry labels it', async () => {
+  await using origin = await FakeRegistry.start();
+  const image = addApp(origin);
+  await using daemon = await Daemon.start(origin.url);
+  const headers = { 'Content-Type': 'text/plain; charset=utf-8' };
+  const label = origin.faults.add({ when: { kind: 'manifest' }, do: { kind: 'headers', headers } });
+  for (let attempt = 0; attempt < 2; attempt++) {
+    expect((await daemon.get(tagPath)).headers.get('content-type')).toBe(image.manifest.mediaType);
+  }
+  expect(label.hits).toBe(1);
+});
