@@ -78,9 +78,17 @@ export async function startService(config: Config, log: Logger): Promise<Service
       await mirror.flights.stop();
       const isReconciled = await reconciling;
       await upstreams.close();
-      ledger.close({ clean: isReconciled });
+      closeLedger(ledger, isReconciled, log);
     },
   };
+}
+
+function closeLedger(ledger: SqliteLedger, clean: boolean, log: Logger): void {
+  try {
+    ledger.close({ clean });
+  } catch (error) {
+    log.error({ err: error }, 'the ledger could not write its last entries; the next start compares it with the store');
+  }
 }
 
 interface Storage {

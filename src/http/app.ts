@@ -1,12 +1,12 @@
 import Router, { type RouterContext } from '@koa/router';
 import Koa from 'koa';
 import type { Mirror } from '../mirror/mirror.ts';
-import type { Clock } from '../mirror/ports.ts';
+import { type Clock, NoRoom } from '../mirror/ports.ts';
 import { parseDigest } from '../oci/digest.ts';
 import type { Logger } from '../ops/logger.ts';
 import { pullBlob } from './blobs.ts';
 import type { Context, State } from './context.ts';
-import { type BadRequest, fail } from './fail.ts';
+import { type BadRequest, fail, type HttpFailure } from './fail.ts';
 import { listRepositories, listTags } from './listings.ts';
 import { locate, type Policy } from './locate.ts';
 import { pullManifest } from './manifests.ts';
@@ -99,11 +99,18 @@ function answerErrors({ log, isStopping }: AppDeps): Koa.Middleware<State> {
     } catch (error) {
       if (error instanceof URIError)
         return fail(ctx, { kind: 'name-invalid', reason: 'the path is not validly percent-encoded' });
+      if (error instanceof NoRoom) return fail(ctx, diskFull);
       log.error({ err: error }, 'a request failed unexpectedly');
       fail(ctx, { kind: 'bug', reason: 'an unexpected error, told in the log under this X-Request-Id' });
     }
   };
 }
+
+const diskFull: HttpFailure = {
+  kind: 'unavailable',
+  reason: "this server's disk is full: free some space, or lower storage.maxSize",
+  retryAfterSeconds: 60,
+};
 
 const onlyReads: Koa.Middleware<State> = (ctx, next) => {
   if (ctx.method === 'GET' || ctx.method === 'HEAD') return next();

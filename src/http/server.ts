@@ -1,12 +1,14 @@
 import { createServer, type Server, STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
 import type Koa from 'koa';
+import type { ErrorCode } from '../oci/error-code.ts';
 import type { State } from './context.ts';
 import { errorBody } from './fail.ts';
 
 const bounds = {
   /** To a request's headers being complete. */
   headersTimeoutMs: 15_000,
+  headersLookMs: 5_000,
   /** Between two requests on one connection. */
   keepAliveMs: 60_000,
   /** Silence on a connection before the kernel asks whether the other end is there. */
@@ -33,6 +35,9 @@ export async function listen(
   const options = {
     maxHeaderSize: bounds.maxHeaderBytes,
     keepAliveTimeout: bounds.keepAliveMs,
+    connectionsCheckingInterval: bounds.headersLookMs,
+    // Nothing here depends on it, and Node's own refusal has no body.
+    requireHostHeader: false,
     // A client that lost its power says no goodbye, and may be waiting for a slow flight: TCP finds out.
     keepAlive: true,
     keepAliveInitialDelay: bounds.tcpKeepAliveMs,
@@ -63,18 +68,32 @@ function urlOf(server: Server, host: string): string {
   return `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
 }
 
+interface Refusal {
+  readonly status: number;
+  readonly code: ErrorCode;
+  readonly message: string;
+}
+
+const notHttp: Refusal = { status: 400, code: 'UNSUPPORTED', message: 'this is not a valid HTTP request' };
+
+/** By the code of Node's error. */
+const refusals: Readonly<Record<string, Refusal>> = {
+  HPE_HEADER_OVERFLOW: {
+    status: 431,
+    code: 'SIZE_INVALID',
+    message: `the request line and headers exceed ${bounds.maxHeaderBytes} bytes`,
+  },
+  ERR_HTTP_REQUEST_TIMEOUT: { status: 408, code: 'UNSUPPORTED', message: 'the headers took too long' },
+};
+
 /** What Node's parser refuses never reaches Koa. */
 function answerClientError(error: NodeJS.ErrnoException, socket: Socket): void {
   if (!socket.writable || error.code === 'ECONNRESET') {
     socket.destroy();
     return;
   }
-  const tooLarge = error.code === 'HPE_HEADER_OVERFLOW';
-  const status = tooLarge ? 431 : 400;
-  const message = tooLarge
-    ? `the request line and headers exceed ${bounds.maxHeaderBytes} bytes`
-    : 'this is not a valid HTTP request';
-  const body = JSON.stringify(errorBody(tooLarge ? 'SIZE_INVALID' : 'UNSUPPORTED', message));
+  const { status, code, message } = refusals[error.code ?? ''] ?? notHttp;
+  const body = JSON.stringify(errorBody(code, message));
   socket.end(
     `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\nContent-Type: application/json\r\n` +
       `Content-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,

@@ -1,5 +1,14 @@
 import Database from 'better-sqlite3';
-import type { BlobRecord, Ledger, Listing, ManifestRecord, Page, Proof, TagRecord } from '../mirror/ports.ts';
+import {
+  type BlobRecord,
+  type Ledger,
+  type Listing,
+  type ManifestRecord,
+  NoRoom,
+  type Page,
+  type Proof,
+  type TagRecord,
+} from '../mirror/ports.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Child } from '../oci/manifest.ts';
 import type { Tag } from '../oci/reference.ts';
@@ -42,7 +51,13 @@ export class SqliteLedger implements Ledger {
   }
 
   #transaction<T>(work: () => T): T {
-    return this.#db.transaction(work)();
+    try {
+      return this.#db.transaction(work)();
+    } catch (error) {
+      throw error instanceof Database.SqliteError && error.code === 'SQLITE_FULL'
+        ? new NoRoom('the disk is full', { cause: error })
+        : error;
+    }
   }
 
   async blob(digest: Digest): Promise<BlobRecord | undefined> {

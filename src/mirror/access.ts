@@ -2,6 +2,7 @@ import type { Digest } from '../oci/digest.ts';
 import { type Repository, repositoryText } from '../oci/repository-name.ts';
 import { fail, ok, type Result } from '../oci/result.ts';
 import type { Asker } from './asker.ts';
+import { explain } from './explain.ts';
 import { cannotBeAsked, type Failure, type UpstreamFailure } from './failure.ts';
 import { isFresh } from './freshness.ts';
 import { limits } from './limits.ts';
@@ -59,7 +60,7 @@ export class Access {
   ): Promise<Result<void, Failure>> {
     const wanted: Wanted = kind === 'blob' ? { kind, digest } : { kind, reference: { kind: 'digest', digest } };
     const head = await asker.awaiting(this.#ask(repository, wanted, { size }));
-    if (!head.ok) return fail(notThere(head.failure, wanted));
+    if (!head.ok) return fail(explain(head.failure, repository, wanted));
     await this.#ledger.link(repository, { digest, isPublic: !head.value.withCredentials }, this.#clock.now());
     return ok(undefined);
   }
@@ -83,7 +84,7 @@ export class Access {
     if (cannotBeAsked(head.failure) && known !== undefined) {
       return known.isPublic ? ok(undefined) : fail(onlyForUsers(repository));
     }
-    return fail(notThere(head.failure, wanted));
+    return fail(explain(head.failure, repository, wanted));
   }
 
   async #ask(
@@ -110,15 +111,7 @@ function onlyForUsers(repository: Repository): Failure {
   };
 }
 
-/** The upstream's "not found", as the failure of what was asked. */
-export function notThere(failure: UpstreamFailure | Failure, wanted: Wanted): Failure {
-  if (failure.kind !== 'not-found') return failure;
-  return { kind: unknownKinds[wanted.kind], reason: failure.reason };
-}
-
 /** For a 2xx that {@link vouchesFor} does not believe. */
 export function notAbout(wanted: Wanted): UpstreamFailure & { kind: 'wrong-answer' } {
   return { kind: 'wrong-answer', reason: `the upstream's answer is not about the ${wanted.kind} it was asked for` };
 }
-
-const unknownKinds = { manifest: 'manifest-unknown', blob: 'blob-unknown', tags: 'name-unknown' } as const;

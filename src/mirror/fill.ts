@@ -63,7 +63,7 @@ export class Fill {
     }
     // Left of something longer, and the registry ignores Range: nothing of it may be shown.
     if (size !== undefined && writer.kept > size) await writer.restart();
-    if (size !== undefined && !writer.reserve(size)) return this.#refuse(answer.value, { kind: 'no-room' });
+    if (size !== undefined && !(await writer.reserve(size))) return this.#refuse(answer.value, { kind: 'no-room' });
     this.#size = size;
     return answer;
   }
@@ -158,6 +158,6 @@ export async function letGo({ body }: UpstreamBlob): Promise<void> {
   await body[Symbol.asyncIterator]().return?.();
 }
 
-export function messageOf(error: unknown): string {
+function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }

@@ -3,7 +3,7 @@ import type { Repository } from '../oci/repository-name.ts';
 import { fail, ok, type Result } from '../oci/result.ts';
 import { type BlobBody, BrokenBody } from './blob-body.ts';
 import type { UpstreamFailure } from './failure.ts';
-import { type Destination, Fill, type FillDeps, letGo, messageOf } from './fill.ts';
+import { type Destination, Fill, type FillDeps, letGo } from './fill.ts';
 import { Movement } from './movement.ts';
 import type { BlobStore, BlobWriter, Ledger, UpstreamBlob } from './ports.ts';
 
@@ -13,8 +13,10 @@ interface Opened {
   readonly withCredentials: boolean;
 }
 
-/** Why a flight did not come about. */
-export type NotOpened = UpstreamFailure | { readonly kind: 'no-room' } | { readonly kind: 'stored-already' };
+/** No trouble, but no flight either: the blob is to be had in another way. */
+export type NoFlight = { readonly kind: 'no-room' } | { readonly kind: 'stored-already' };
+
+type NotOpened = UpstreamFailure | NoFlight;
 
 export type FlightEnd =
   | { readonly kind: 'stored' }
@@ -124,8 +126,9 @@ export class Flight {
       const filled = await fill.complete(first.value, (start) => this.#show(writer.written, start));
       return filled.ok ? await this.#land(writer, withCredentials) : await this.#crash(writer, filled.failure);
     } catch (error) {
-      const failure: UpstreamFailure = { kind: 'unavailable', reason: messageOf(error), retryAfterSeconds: 1 };
-      return { kind: 'broken', failure, cause: error };
+      // Ours, not the upstream's: what exactly is for the log, not for clients.
+      const reason = "this server's own storage fails; its log says why";
+      return { kind: 'broken', failure: { kind: 'unavailable', reason, retryAfterSeconds: 1 }, cause: error };
     }
   }
 

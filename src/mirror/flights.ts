@@ -4,9 +4,11 @@ import { fail, ok, type Result } from '../oci/result.ts';
 import type { Access } from './access.ts';
 import type { Asker } from './asker.ts';
 import type { BlobBody } from './blob-body.ts';
+import { explain } from './explain.ts';
 import type { Failure } from './failure.ts';
-import { Flight, type FlightDeps, type FlightEnd, type NotOpened } from './flight.ts';
+import { Flight, type FlightDeps, type FlightEnd, type NoFlight } from './flight.ts';
 import type { Registries } from './registries.ts';
+import type { Wanted } from './vouch.ts';
 
 export interface Joined {
   readonly flight: Flight;
@@ -43,21 +45,18 @@ export class Flights {
    * A reader of the one flight for this digest, which is started where there is none. The flight's origin proves access for
    * its own repository; another repository joins when the bytes are public, or its own upstream vouches for the digest.
    */
-  async join(repository: Repository, digest: Digest, asker: Asker): Promise<Result<Joined, Failure | NotOpened>> {
+  async join(repository: Repository, digest: Digest, asker: Asker): Promise<Result<Joined, Failure | NoFlight>> {
+    const wanted: Wanted = { kind: 'blob', digest };
     for (;;) {
       const running = this.#flights.get(digest);
       const flight = running ?? this.#start(repository, digest);
       const isOwn = repositoryText(flight.repository) === repositoryText(repository);
       const opened = await asker.awaiting(flight.opened);
       if (!opened.ok) {
+        const { failure } = opened;
+        if (failure.kind === 'no-room' || failure.kind === 'stored-already') return fail(failure);
+        if (isOwn || asker.isOutOfPatience) return fail(explain(failure, repository, wanted));
         // What another repository was told says nothing about ours.
-        if (
-          isOwn ||
-          asker.isOutOfPatience ||
-          opened.failure.kind === 'no-room' ||
-          opened.failure.kind === 'stored-already'
-        )
-          return opened;
         await flight.landed;
         continue;
       }
@@ -68,8 +67,7 @@ export class Flights {
       const body = flight.follow();
       if (body !== undefined) return ok({ flight, body, collapsed: running !== undefined });
       const end = await flight.landed;
-      if (end.kind === 'broken') return fail(end.failure);
-      return fail({ kind: 'stored-already' });
+      return fail(end.kind === 'broken' ? explain(end.failure, repository, wanted) : { kind: 'stored-already' });
     }
   }
 

@@ -1,7 +1,8 @@
 import type { Repository } from '../oci/repository-name.ts';
 import { fail, ok, type Result } from '../oci/result.ts';
-import { type Access, notThere } from './access.ts';
+import type { Access } from './access.ts';
 import type { Asker } from './asker.ts';
+import { explain } from './explain.ts';
 import { cannotBeAsked, type Failure } from './failure.ts';
 import { limits } from './limits.ts';
 import type { Ledger, Page, UpstreamTags } from './ports.ts';
@@ -53,10 +54,10 @@ export class Listings {
     const ask = { deadlineMs: limits.askDeadlineMs, signal: AbortSignal.timeout(limits.documentDeadlineMs) };
     const answer = await asker.awaiting(upstream.listTags(repository.name, query, ask));
     if (answer.ok) return ok(passedOn(answer.value));
-    if (!cannotBeAsked(answer.failure)) return fail(notThere(answer.failure, wanted));
+    if (!cannotBeAsked(answer.failure)) return fail(explain(answer.failure, repository, wanted));
 
     const { names, next } = await onePage(page, (wish) => this.#deps.ledger.tags(repository, wish));
-    if (names.length === 0 && page.after === undefined) return fail(notThere(answer.failure, wanted));
+    if (names.length === 0 && page.after === undefined) return fail(explain(answer.failure, repository, wanted));
     return ok({ tags: names, next, provenance: { kind: 'stale', because: answer.failure } });
   }
 

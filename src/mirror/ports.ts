@@ -34,13 +34,13 @@ export interface BlobWriter extends AsyncDisposable {
   readonly kept: number;
   /** Bytes hashed and readable. */
   readonly written: number;
-  /** Reserves room for a blob of this size; false, and nothing reserved, when it does not fit under the cap. */
-  reserve(size: number): boolean;
+  /** Reserves room for a blob of this size; false, and nothing reserved, when cap or disk have no room for it. */
+  reserve(size: number): Promise<boolean>;
   /** Throws away what was kept. Only before `replay` and `append`. */
   restart(): Promise<void>;
   /** Hashes one further piece of the kept bytes; false when none is left. */
   replay(): Promise<boolean>;
-  /** Rejects with {@link NoRoom} where nothing was reserved, the size being unknown, and no room is left. */
+  /** Rejects with {@link NoRoom} when the disk is full, or the cap is reached by a blob of unknown size. */
   append(bytes: Uint8Array): Promise<void>;
   /** Reads what was written so far. */
   read(target: Uint8Array, position: number): Promise<number>;

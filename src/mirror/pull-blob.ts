@@ -2,10 +2,11 @@ import type { Digest } from '../oci/digest.ts';
 import { type ByteRange, type RangeRequest, resolveRange } from '../oci/range.ts';
 import type { Repository } from '../oci/repository-name.ts';
 import { fail, ok, type Result } from '../oci/result.ts';
-import { type Access, notAbout, notThere } from './access.ts';
+import { type Access, notAbout } from './access.ts';
 import { AsideRange, mayGoAside } from './aside-range.ts';
 import type { Asker } from './asker.ts';
 import type { BlobBody } from './blob-body.ts';
+import { explain } from './explain.ts';
 import type { Failure, UpstreamFailure } from './failure.ts';
 import { letGo } from './fill.ts';
 import type { Flights, Joined } from './flights.ts';
@@ -62,7 +63,7 @@ export class PullBlob {
       const joined = await this.#deps.flights.join(repository, digest, asker);
       if (joined.ok) return this.#follow(repository, joined.value, range);
       if (joined.failure.kind === 'no-room') return this.#passThrough(repository, digest, range, asker);
-      if (joined.failure.kind !== 'stored-already') return fail(notThere(joined.failure, { kind: 'blob', digest }));
+      if (joined.failure.kind !== 'stored-already') return fail(joined.failure);
     }
   }
 
@@ -78,8 +79,8 @@ export class PullBlob {
     if (!mayAsk.ok) return mayAsk;
     const { upstream } = this.#deps.registries.of(repository);
     const head = await asker.awaiting(upstream.headBlob(repository.name, digest, { deadlineMs: limits.askDeadlineMs }));
-    if (!head.ok) return fail(notThere(head.failure, wanted));
-    if (!vouchesFor(head.value, wanted)) return fail(notAbout(wanted));
+    if (!head.ok) return fail(explain(head.failure, repository, wanted));
+    if (!vouchesFor(head.value, wanted)) return fail(explain(notAbout(wanted), repository, wanted));
     await this.#deps.ledger.link(repository, { digest, isPublic: !head.value.withCredentials }, this.#deps.clock.now());
     return ok({
       size: head.value.size,
@@ -145,13 +146,13 @@ export class PullBlob {
     const ask = { deadlineMs: limits.askDeadlineMs };
     if (size !== undefined && part !== undefined && part.last < size - 1) {
       const answer = await answered(upstream.getBlob(repository.name, digest, part, ask), asker);
-      if (!answer.ok) return fail(notThere(answer.failure, { kind: 'blob', digest }));
+      if (!answer.ok) return fail(explain(answer.failure, repository, { kind: 'blob', digest }));
       if (answer.value.start === part.first && answer.value.size === size)
         return ok(pulledBlob(new UpstreamBody(answer.value), part, missed(false, false)));
       await letGo(answer.value);
     }
     const answer = await answered(upstream.getBlob(repository.name, digest, { first: 0 }, ask), asker);
-    if (!answer.ok) return fail(notThere(answer.failure, { kind: 'blob', digest }));
+    if (!answer.ok) return fail(explain(answer.failure, repository, { kind: 'blob', digest }));
     return ok(pulledBlob(new UpstreamBody(answer.value, digest), undefined, missed(false, false)));
   }
 }

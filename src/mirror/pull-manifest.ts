@@ -2,8 +2,9 @@ import type { Digest } from '../oci/digest.ts';
 import type { Reference } from '../oci/reference.ts';
 import type { Repository } from '../oci/repository-name.ts';
 import { fail, ok, type Result } from '../oci/result.ts';
-import { type Access, notThere } from './access.ts';
+import type { Access } from './access.ts';
 import type { Asker } from './asker.ts';
+import { explain } from './explain.ts';
 import type { Failure } from './failure.ts';
 import type { Manifests } from './manifests.ts';
 import type { Clock, Ledger } from './ports.ts';
@@ -45,7 +46,7 @@ export class PullManifest {
     const mayAsk = await this.#deps.access.mayAsk(repository, wanted, asker);
     if (!mayAsk.ok) return mayAsk;
     const resolved = await this.#deps.tags.resolve(repository, reference.tag, asker);
-    if (!resolved.ok) return fail(notThere(resolved.failure, wanted));
+    if (!resolved.ok) return fail(explain(resolved.failure, repository, wanted));
     // The account may be gone from the configuration since this tag was fetched with it.
     const mayRead = await this.#deps.access.mayRead(repository, resolved.value.manifest.record, wanted, asker);
     return mayRead.ok ? resolved : mayRead;
@@ -65,7 +66,7 @@ export class PullManifest {
     if (!mayAsk.ok) return mayAsk;
     const { result, collapsed } = manifests.fetch(repository, reference);
     const fetched = await asker.awaiting(result);
-    if (!fetched.ok) return fail(notThere(fetched.failure, wanted));
+    if (!fetched.ok) return fail(explain(fetched.failure, repository, wanted));
     return ok({ manifest: fetched.value, provenance: missed(fetched.value.stored, collapsed) });
   }
 }

@@ -3,7 +3,7 @@ import type { BlobWriter } from '../mirror/ports.ts';
 import { NoRoom } from '../mirror/ports.ts';
 import { algorithmOf, type Digest, Digester } from '../oci/digest.ts';
 import type { Budget } from './budget.ts';
-import { renameDurably, sizeOf } from './files.ts';
+import { hasFreeSpace, isDiskFull, renameDurably, sizeOf } from './files.ts';
 import type { Layout } from './layout.ts';
 import { SharedFile, writeFully } from './shared-file.ts';
 import type { Turns } from './turns.ts';
@@ -68,7 +68,9 @@ class DiskBlobWriter implements BlobWriter {
     return this.#file.hold();
   }
 
-  reserve(size: number): boolean {
+  async reserve(size: number): Promise<boolean> {
+    const onDisk = Math.max(this.#written, this.#kept);
+    if (!(await hasFreeSpace(this.#layout.partial, size - onDisk))) return false;
     const missing = Math.max(0, size - this.#taken);
     if (!this.#budget.reserve(missing)) return false;
     this.#taken += missing;
@@ -98,7 +100,11 @@ class DiskBlobWriter implements BlobWriter {
       throw new Error('append before replay or after the end');
     this.#makeRoom(bytes.length);
     this.#digester.update(bytes);
-    await writeFully(this.#file.handle, bytes, this.#written);
+    try {
+      await writeFully(this.#file.handle, bytes, this.#written);
+    } catch (error) {
+      throw isDiskFull(error) ? new NoRoom('the disk is full', { cause: error }) : error;
+    }
     this.#written += bytes.length;
   }
 

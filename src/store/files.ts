@@ -1,4 +1,4 @@
-import { mkdir, open, rename, stat } from 'node:fs/promises';
+import { mkdir, open, rename, stat, statfs } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
 /** A rename, and a new entry, are on disk only when the directory that holds them is. */
@@ -29,6 +29,12 @@ export async function sizeOf(path: string): Promise<number | undefined> {
 export function unlessMissing(error: unknown): undefined {
   if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
   throw error;
+}
+
+/** Whether the disk that holds `path` has so many bytes left for this user. Others write there too: it is no promise. */
+export async function hasFreeSpace(path: string, bytes: number): Promise<boolean> {
+  const { bavail, bsize } = await statfs(path);
+  return bytes <= bavail * bsize;
 }
 
 export function isDiskFull(error: unknown): boolean {

@@ -46,7 +46,7 @@ export function blobStoreContract(name: string, open: (limitBytes: number) => Pr
     scenario('a blob is readable under its digest once it is committed, and not before', async ({ store }) => {
       const { bytes, digest } = contentOf(300_000);
       await using writer = await store.begin(digest);
-      expect(writer.reserve(bytes.length)).toBe(true);
+      expect(await writer.reserve(bytes.length)).toBe(true);
       for (const [first, end] of [
         [0, 1],
         [1, 100_000],
@@ -80,7 +80,7 @@ export function blobStoreContract(name: string, open: (limitBytes: number) => Pr
     scenario('bytes that are not what the digest says leave no file and no reservation', async (place) => {
       const { bytes, digest } = contentOf(10_000);
       await using writer = await place.store.begin(digest);
-      expect(writer.reserve(bytes.length)).toBe(true);
+      expect(await writer.reserve(bytes.length)).toBe(true);
       const wrong = Buffer.from(bytes);
       wrong[9_999] = (wrong[9_999] ?? 0) ^ 1;
       await writer.append(wrong);
@@ -194,7 +194,7 @@ export function blobStoreContract(name: string, open: (limitBytes: number) => Pr
 
       await using writer = await place.store.begin(digest);
       expect([writer.kept, writer.written]).toEqual([half, 0]);
-      expect(writer.reserve(bytes.length)).toBe(true);
+      expect(await writer.reserve(bytes.length)).toBe(true);
       expect(place.budget.taken).toBe(bytes.length);
       while (await writer.replay()) expect(await writer.read(Buffer.alloc(1), writer.written - 1)).toBe(1);
       expect(writer.written).toBe(half);
@@ -238,7 +238,7 @@ export function blobStoreContract(name: string, open: (limitBytes: number) => Pr
       for (const pieces of [0, 1, Infinity]) {
         await using writer = await place.store.begin(digest);
         expect(writer.kept).toBe(kept);
-        expect(writer.reserve(bytes.length)).toBe(true);
+        expect(await writer.reserve(bytes.length)).toBe(true);
         let replayed = 0;
         while (replayed < pieces && (await writer.replay())) replayed++;
         await writer[Symbol.asyncDispose]();
@@ -263,7 +263,7 @@ export function blobStoreContract(name: string, open: (limitBytes: number) => Pr
       await writer.restart();
       expect([writer.kept, writer.written, place.budget.taken]).toEqual([0, 0, 0]);
       expect(await writer.replay()).toBe(false);
-      expect(writer.reserve(1_000)).toBe(true);
+      expect(await writer.reserve(1_000)).toBe(true);
       await writer.append(bytes);
       expect(writer.verify()).toBe(true);
       await writer.commit();
@@ -294,16 +294,16 @@ export function blobStoreContract(name: string, open: (limitBytes: number) => Pr
       'a blob that does not fit is refused before a byte of it is written, and takes nothing',
       async ({ store, budget }) => {
         await using writer = await store.begin(contentOf(1).digest);
-        expect(writer.reserve(1_001)).toBe(false);
+        expect(await writer.reserve(1_001)).toBe(false);
         expect(budget.taken).toBe(0);
-        expect(writer.reserve(1_000)).toBe(true);
-        expect(writer.reserve(1_001)).toBe(false);
+        expect(await writer.reserve(1_000)).toBe(true);
+        expect(await writer.reserve(1_001)).toBe(false);
         expect(budget.taken).toBe(1_000);
-        expect(writer.reserve(1_000)).toBe(true);
-        expect(writer.reserve(10)).toBe(true);
+        expect(await writer.reserve(1_000)).toBe(true);
+        expect(await writer.reserve(10)).toBe(true);
         expect(budget.taken).toBe(1_000);
         await using other = await store.begin(contentOf(1).digest);
-        expect(other.reserve(1)).toBe(false);
+        expect(await other.reserve(1)).toBe(false);
       },
       1_000,
     );
@@ -313,7 +313,7 @@ export function blobStoreContract(name: string, open: (limitBytes: number) => Pr
         const { bytes, digest } = contentOf(100);
         const before = place.budget.taken;
         await using writer = await place.store.begin(digest);
-        expect(writer.reserve(50_000)).toBe(true);
+        expect(await writer.reserve(50_000)).toBe(true);
         await writer.append(bytes);
         if (end !== 'dispose') expect(writer.verify()).toBe(true);
         await (end === 'dispose' ? writer[Symbol.asyncDispose]() : writer[end]());
@@ -366,7 +366,7 @@ export function blobStoreContract(name: string, open: (limitBytes: number) => Pr
             const { bytes, digest } = contentOf(1_000 + index);
             if (index % 2 === 0) return store.put(digest, bytes);
             await using writer = await store.begin(digest);
-            if (!writer.reserve(bytes.length)) return false;
+            if (!(await writer.reserve(bytes.length))) return false;
             await writer.append(bytes);
             expect(budget.taken).toBeLessThanOrEqual(budget.limit);
             expect(writer.verify()).toBe(true);
@@ -571,7 +571,7 @@ export function blobStoreContract(name: string, open: (limitBytes: number) => Pr
 
 async function write(store: BlobStore, { bytes, digest }: Content): Promise<void> {
   await using writer = await store.begin(digest);
-  expect(writer.reserve(bytes.length)).toBe(true);
+  expect(await writer.reserve(bytes.length)).toBe(true);
   await writer.append(bytes);
   expect(writer.verify()).toBe(true);
   await writer.commit();

@@ -119,10 +119,10 @@ const commands = [
     ),
   ),
   content.map((content) =>
-    command(`reserve ${content.size}`, isWriting(content), (model, real) => {
+    command(`reserve ${content.size}`, isWriting(content), async (model, real) => {
       const missing = Math.max(0, content.size - (model.taken.get(content) ?? 0));
       const fits = model.fits(missing);
-      expect(real.writer(content).reserve(content.size)).toBe(fits);
+      expect(await real.writer(content).reserve(content.size)).toBe(fits);
       if (fits) model.taken.set(content, (model.taken.get(content) ?? 0) + missing);
     }),
   ),

@@ -21,7 +21,7 @@ test.skipIf(!canLimitFileSizes())(
       const store = await DiskBlobStore.open(root, budget);
       {
         await using writer = await store.begin(digest);
-        expect(writer.reserve(bytes.length)).toBe(true);
+        expect(await writer.reserve(bytes.length)).toBe(true);
         await writer.append(bytes.subarray(0, 60_000));
         limitFileSizes('100000');
         await expect(

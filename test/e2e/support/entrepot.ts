@@ -14,6 +14,8 @@ const stopMs = 20_000;
 export interface EntrepotOptions {
   readonly upstream: Pick<Upstream, 'url'>;
   readonly tagTtl?: string;
+  /** A directory that is there; otherwise one of its own. */
+  readonly dataPath?: string;
   /** The account with which the upstream is asked. */
   readonly account?: Account;
   readonly privateRepositories?: 'users' | 'anyone';
@@ -41,8 +43,8 @@ export class Entrepot implements AsyncDisposable {
   static async #build(options: EntrepotOptions, cleanup: Cleanup): Promise<Entrepot> {
     const scratch = cleanup.use(await Scratch.create('mirror'));
     const port = await freePort();
-    const [configFile, data] = [scratch.file('mirror.config.json'), scratch.file('data')];
-    await mkdir(data);
+    const [configFile, data] = [scratch.file('mirror.config.json'), options.dataPath ?? scratch.file('data')];
+    await mkdir(data, { recursive: true });
     await writeFile(configFile, JSON.stringify(configOf(options, port, data), null, 2));
     const entrepot = new Entrepot(port, configFile, cleanup);
     cleanup.use({ [Symbol.asyncDispose]: () => entrepot.#end() });
