@@ -19,7 +19,7 @@ export interface FillDeps {
 }
 
 /** Our own disk's trouble: asking the upstream again would not help. */
-export class Unwritable extends Error {}
+class Unwritable extends Error {}
 
 class WrongLength extends Error {}
 

@@ -20,7 +20,7 @@ import { routeOf } from './fake-registry/route.ts';
 export type { AddedImage } from './fake-registry/catalogue.ts';
 export { abuseLimitReached, type Fault, pullLimitReached } from './fake-registry/faults.ts';
 export { Gate } from './fake-registry/gate.ts';
-export type { Descriptor } from './fake-registry/image.ts';
+export type {} from './fake-registry/image.ts';
 export { mediaTypes } from './fake-registry/image.ts';
 export { silentServer, unusedPort } from './fake-registry/listener.ts';
 export type { RecordedRequest, RequestFilter } from './fake-registry/requests.ts';
