@@ -85,6 +85,7 @@ export class Fill {
    * Writes from the first answer on until the blob is complete. A broken connection is taken up again where it broke, for as
    * long as there is progress. `onPiece` is told where the piece that was just written began.
    *
+   * @throws {NoRoom} with the bytes thrown away: what does not fit now is not worth keeping
    * @throws {Unwritable}
    */
   async complete(first: UpstreamBlob, onPiece: (start: number) => void): Promise<Result<void, UpstreamFailure>> {
@@ -122,7 +123,7 @@ export class Fill {
         if (fresh.length > 0) await this.#append(fresh, onPiece);
       }
     } catch (error) {
-      if (error instanceof Unwritable) throw error;
+      if (error instanceof Unwritable || error instanceof NoRoom) throw error;
       if (error instanceof WrongLength) return fail({ kind: 'wrong-answer', reason: error.message });
       return fail(brokenOff(messageOf(error)));
     }
@@ -138,8 +139,9 @@ export class Fill {
     try {
       await this.#writer.append(piece);
     } catch (error) {
-      if (error instanceof NoRoom) await this.#writer.discard();
-      throw new Unwritable(messageOf(error), { cause: error });
+      if (!(error instanceof NoRoom)) throw new Unwritable(messageOf(error), { cause: error });
+      await this.#writer.discard();
+      throw error;
     }
     onPiece(start);
   }

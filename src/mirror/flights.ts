@@ -1,3 +1,4 @@
+import { LRUCache } from 'lru-cache';
 import type { Digest } from '../oci/digest.ts';
 import { type Repository, repositoryText } from '../oci/repository-name.ts';
 import { fail, ok, type Result } from '../oci/result.ts';
@@ -7,6 +8,8 @@ import type { BlobBody } from './blob-body.ts';
 import { explain } from './explain.ts';
 import type { Failure } from './failure.ts';
 import { Flight, type FlightDeps, type FlightEnd, type NoFlight } from './flight.ts';
+import { limits } from './limits.ts';
+import { NoRoom } from './ports.ts';
 import type { Registries } from './registries.ts';
 import type { Wanted } from './vouch.ts';
 
@@ -27,6 +30,8 @@ interface Deps extends FlightDeps {
 export class Flights {
   readonly #deps: Deps;
   readonly #flights = new Map<Digest, Flight>();
+  /** Of unknown size and over the cap, or cut short by a full disk. */
+  readonly #noRoom = new LRUCache<Digest, true>({ max: limits.maxNoRoom, ttl: limits.noRoomMs });
   readonly #stop = new AbortController();
 
   constructor(deps: Deps) {
@@ -48,6 +53,7 @@ export class Flights {
   async join(repository: Repository, digest: Digest, asker: Asker): Promise<Result<Joined, Failure | NoFlight>> {
     const wanted: Wanted = { kind: 'blob', digest };
     for (;;) {
+      if (this.#noRoom.has(digest)) return fail({ kind: 'no-room' });
       const running = this.#flights.get(digest);
       const flight = running ?? this.#start(repository, digest);
       const isOwn = repositoryText(flight.repository) === repositoryText(repository);
@@ -78,6 +84,7 @@ export class Flights {
     // `landed` never rejects.
     void flight.landed.then((end) => {
       this.#flights.delete(digest);
+      if (end.kind === 'broken' && end.cause instanceof NoRoom) this.#noRoom.set(digest, true);
       this.#deps.onEnd(flight, end);
     });
     return flight;

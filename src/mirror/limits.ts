@@ -12,6 +12,10 @@ export const limits = {
   visibilityTtlMs: 24 * 60 * 60 * 1000,
   /** Manifests held in memory, by the bytes of their bodies. */
   hotManifestBytes: 64 * 1024 * 1024,
+  /** How long a blob that did not fit, which only its fill could tell, is passed through without another try. */
+  noRoomMs: 60_000,
+  /** Blobs so remembered. */
+  maxNoRoom: 1_000,
   /** Waits before a broken fill asks again, each jittered; progress starts the list anew. */
   resumeBackoffMs: [250, 500, 1_000, 2_000, 4_000, 8_000],
   /** A bounded range up to this size may be asked for beside a flight that is far behind it. */

@@ -413,3 +413,18 @@ test('an upstream that sent more than the blob has is not held against the next 
   await expect(sha256((await pull(daemon, path)).body)).rejects.toThrow();
   expect(await sha256((await pull(daemon, path)).body)).toBe(digest);
 });
+
+test('a blob of unknown size that does not fit is cut once, and passed through from then on', async () => {
+  await using origin = await FakeRegistry.start();
+  const blob = await origin.addGeneratedBlob('library/app', 3 * MiB, 'unknown size');
+  origin.faults.add({ when: { kind: 'blob' }, do: { kind: 'chunked' } });
+  await using daemon = await Daemon.start(origin.url, { storage: { path: 'data', maxSize: '1MiB' } });
+  const path = `/v2/library/app/blobs/${blob.digest}`;
+  await expect(sha256((await pull(daemon, path)).body)).rejects.toThrow();
+  for (let attempt = 0; attempt < 2; attempt++) {
+    const { headers, body } = await pull(daemon, path);
+    expect(headers['cache-status']).toBe('entrepot; fwd=miss; detail=no-room');
+    expect(await sha256(body)).toBe(blob.digest);
+  }
+  expect(await filesBelow(join(daemon.dataPath, 'partial'))).toEqual([]);
+});
