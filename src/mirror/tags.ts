@@ -51,9 +51,8 @@ export class Tags {
     );
     const resolved = await asker.awaiting(result);
     if (resolved.ok) return collapsed ? ok(markCollapsed(resolved.value)) : resolved;
-    // It may only be this asker whose time is over, with a copy at hand.
-    const mayBeStale = known !== undefined && cannotBeAsked(resolved.failure);
-    return mayBeStale ? this.#serveStale(repository, tag, resolved.failure) : resolved;
+    // No verdict, or only this asker's time is over: the copy at hand is served, if there is one.
+    return cannotBeAsked(resolved.failure) ? this.#serveStale(repository, tag, resolved.failure) : resolved;
   }
 
   /**
@@ -83,7 +82,10 @@ export class Tags {
       { kind: 'tag', tag },
       { deadlineMs: limits.revalidateDeadlineMs },
     );
-    if (!head.ok) return this.#withoutHead(repository, tag, head.failure);
+    if (!head.ok) {
+      if (head.failure.kind === 'not-found') await this.#ledger.removeTag(repository, tag);
+      return head;
+    }
 
     const { digest } = head.value;
     const isKnown = digest === known.digest;
@@ -95,7 +97,7 @@ export class Tags {
     // By digest, so that what is stored is what the HEAD spoke of.
     const reference: Reference = digest === undefined ? { kind: 'tag', tag } : { kind: 'digest', digest };
     const fetched = await this.#manifests.fetch(repository, reference).result;
-    if (!fetched.ok) return this.#serveStale(repository, tag, asTrouble(fetched.failure));
+    if (!fetched.ok) return fail(asTrouble(fetched.failure));
     await this.#point(repository, tag, fetched.value);
     return ok({
       manifest: fetched.value,
@@ -105,16 +107,6 @@ export class Tags {
 
   async #point(repository: Repository, tag: Tag, { record, stored }: Manifest): Promise<void> {
     if (stored) await this.#ledger.setTag(repository, tag, record.digest, this.#clock.now());
-  }
-
-  async #withoutHead(
-    repository: Repository,
-    tag: Tag,
-    failure: UpstreamFailure,
-  ): Promise<Result<Resolved, UpstreamFailure>> {
-    if (cannotBeAsked(failure)) return this.#serveStale(repository, tag, failure);
-    if (failure.kind === 'not-found') await this.#ledger.removeTag(repository, tag);
-    return fail(failure);
   }
 
   /** The fallback goes first: as long as there is one, the newer digest is not complete for somebody. */
