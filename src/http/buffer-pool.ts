@@ -2,7 +2,7 @@
 const sizes = [64 * 1024, 256 * 1024, 1024 * 1024] as const;
 
 /** Bytes in large buffers at once; beyond it everybody gets small ones. */
-const maxLargeBytes = 24 * 1024 * 1024;
+const maxLargeBytes = 16 * 1024 * 1024;
 /** Bytes kept for reuse while nobody uses them. */
 const maxIdleBytes = 8 * 1024 * 1024;
 

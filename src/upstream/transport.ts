@@ -39,7 +39,7 @@ export function createTransport(options: TransportOptions): Transport {
 }
 
 /** What one body may gather while its reader is busy, the disk being slower than the network for a while. */
-const readAheadBytes = 512 * 1024;
+const readAheadBytes = 256 * 1024;
 
 function createAgent({ ca, insecure, connectTimeoutMs, limits }: TransportOptions): Agent {
   return new Agent({
