@@ -1,4 +1,3 @@
-import { access, constants, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Config, tagTtlMs, type UpstreamConfig } from './config/config.ts';
 import { createApp } from './http/app.ts';
@@ -100,9 +99,6 @@ interface Storage {
 async function openStorage({ storage }: Config): Promise<Storage> {
   const budget = new Budget(storage.maxSize);
   try {
-    await mkdir(storage.path, { recursive: true });
-    // On a read-only file system the next recursive mkdir would fail with a misleading ENOENT.
-    await access(storage.path, constants.W_OK);
     const store = await DiskBlobStore.open(storage.path, budget);
     const ledger = new SqliteLedger(join(storage.path, 'ledger.db'));
     budget.count(await ledger.totalBytes());

@@ -1,5 +1,4 @@
 import { type BlobBody, BrokenBody } from '../mirror/blob-body.ts';
-
 import type { Clock } from '../mirror/ports.ts';
 import type { PullBlob, PulledBlob } from '../mirror/pull-blob.ts';
 import { type Digest, parseDigest } from '../oci/digest.ts';

@@ -1,12 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
-import { access, constants, mkdir, open, readdir, rm, stat } from 'node:fs/promises';
+import { access, constants, open, readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { BlobReader, BlobStore, BlobWriter } from '../mirror/ports.ts';
 import { algorithmOf, type Digest, digestOf } from '../oci/digest.ts';
 import type { Budget } from './budget.ts';
 import { openWriter } from './disk-blob-writer.ts';
-import { isDiskFull, renameDurably, sizeOf, unlessMissing } from './files.ts';
+import { ensureDirectory, isDiskFull, renameDurably, sizeOf, unlessMissing } from './files.ts';
 import { digestOfFile, Layout } from './layout.ts';
 import { Turns } from './turns.ts';
 
@@ -28,8 +28,7 @@ export class DiskBlobStore implements BlobStore {
   static async open(root: string, budget: Budget): Promise<DiskBlobStore> {
     const layout = new Layout(root);
     await rm(layout.incoming, { recursive: true, force: true });
-    for (const directory of [layout.blobs, layout.partial, layout.incoming])
-      await mkdir(directory, { recursive: true });
+    for (const directory of [layout.blobs, layout.partial, layout.incoming]) await ensureDirectory(directory);
     const store = new DiskBlobStore(layout, budget);
     await store.check();
     for (const name of await readdir(layout.partial)) budget.count((await stat(join(layout.partial, name))).size);

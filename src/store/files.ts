@@ -13,11 +13,33 @@ async function syncDirectory(path: string): Promise<void> {
 
 /** Moves a file whose content is synced already; afterwards it survives a power loss under its new name. */
 export async function renameDurably(from: string, to: string): Promise<void> {
-  const shard = dirname(to);
-  const created = await mkdir(shard, { recursive: true });
+  await ensureDirectory(dirname(to));
   await rename(from, to);
-  await syncDirectory(shard);
-  if (created !== undefined) await syncDirectory(dirname(shard));
+  await syncDirectory(dirname(to));
+}
+
+/**
+ * Makes the directory, and those above it, durably. Not by `mkdir` with `recursive`: in a place where nothing can be made, such
+ * as /proc, that never returns, and on a read-only file system it blames a missing file.
+ */
+export async function ensureDirectory(path: string): Promise<void> {
+  if (await makeDirectory(path)) return;
+  await ensureDirectory(dirname(path));
+  if (!(await makeDirectory(path))) throw new Error(`${path} cannot be made`);
+}
+
+/** False where the directory above is missing. */
+async function makeDirectory(path: string): Promise<boolean> {
+  try {
+    await mkdir(path);
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? error.code : undefined;
+    if (code === 'ENOENT' && dirname(path) !== path) return false;
+    if (code === 'EEXIST' && (await stat(path)).isDirectory()) return true;
+    throw error;
+  }
+  await syncDirectory(dirname(path));
+  return true;
 }
 
 /** Bytes; undefined where there is no such file. */

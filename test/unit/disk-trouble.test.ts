@@ -42,6 +42,13 @@ test.skipIf(!canLimitFileSizes())(
   },
 );
 
+test.skipIf(process.platform !== 'linux')(
+  'a place where no directory can be made is an error, not a hang',
+  async () => {
+    await expect(DiskBlobStore.open('/proc/entrepot/data', new Budget(1))).rejects.toThrow('cannot be made');
+  },
+);
+
 /** The soft limit of this process; the kernel then fails writes beyond it as it does those to a full disk. */
 function limitFileSizes(bytes: string): void {
   execFileSync(limiter, ['--pid', String(process.pid), `--fsize=${bytes}:`]);
