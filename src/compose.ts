@@ -60,7 +60,8 @@ export async function startService(config: Config, log: Logger): Promise<Service
     isStopping: () => stopping.signal.aborted,
   });
   const listening = await startListening(app, config).catch((error: unknown) => {
-    ledger.close({ clean: true });
+    // Not for this start to say: the stop before may have been unclean, or another process may be using the directory.
+    ledger.close({ clean: false });
     throw error;
   });
   const reconciling = reconcileUnlessClean({ store, ledger, hot, budget, log, signal: stopping.signal });

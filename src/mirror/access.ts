@@ -88,11 +88,12 @@ export class Access {
   }
 
   async #ask(
-    { registry, name }: Repository,
+    repository: Repository,
     wanted: Wanted,
     { anonymously = false, size }: { readonly anonymously?: boolean; readonly size?: number | undefined },
   ): Promise<Result<{ readonly withCredentials: boolean }, UpstreamFailure>> {
-    const { upstream } = this.#registries.of({ registry, name });
+    const { upstream } = this.#registries.of(repository);
+    const { name } = repository;
     const ask = { deadlineMs: limits.revalidateDeadlineMs, anonymously };
     if (wanted.kind === 'tags') return upstream.listTags(name, new URLSearchParams({ n: '1' }), ask);
     const head = await (wanted.kind === 'blob'

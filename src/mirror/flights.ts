@@ -38,14 +38,6 @@ export class Flights {
     this.#deps = deps;
   }
 
-  get(digest: Digest): Flight | undefined {
-    return this.#flights.get(digest);
-  }
-
-  get count(): number {
-    return this.#flights.size;
-  }
-
   /**
    * A reader of the one flight for this digest, which is started where there is none. The flight's origin proves access for
    * its own repository; another repository joins when the bytes are public, or its own upstream vouches for the digest.

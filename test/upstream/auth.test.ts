@@ -1,33 +1,15 @@
-import { afterEach, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { FakeRegistry, type FakeRegistryOptions, Gate, unusedPort } from '../support/fake-registry.ts';
-import { ask, digest, failureOf, name, reference, SmallServer, upstreamOf, valueOf } from './support.ts';
+import { ask, connect, digest, failureOf, name, opened, reference, serve, valueOf } from './support.ts';
 
 const credentials = { username: 'team', password: 'pa:ss"wörd' };
 const users = { team: credentials.password };
-const opened: AsyncDisposable[] = [];
-
-afterEach(async () => {
-  for (const one of opened.splice(0).reverse()) await one[Symbol.asyncDispose]();
-});
-
 async function start(options: FakeRegistryOptions = {}) {
   const registry = await FakeRegistry.start({ auth: 'token', users, ...options });
   opened.push(registry);
   registry.addImage('library/alpine', 'latest', { layers: [Buffer.from('layer')] });
   registry.addImage('team/app', 'latest', { layers: [Buffer.from('secret layer')] });
   return registry;
-}
-
-function connect(...parameters: Parameters<typeof upstreamOf>) {
-  const upstream = upstreamOf(...parameters);
-  opened.push(upstream);
-  return upstream;
-}
-
-async function serve(...parameters: Parameters<typeof SmallServer.start>) {
-  const server = await SmallServer.start(...parameters);
-  opened.push(server);
-  return server;
 }
 
 describe('a token', () => {

@@ -1,5 +1,5 @@
 import { getEventListeners } from 'node:events';
-import { afterEach, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { FakeRegistry, type FakeRegistryOptions } from '../support/fake-registry.ts';
 import {
   ask,
@@ -8,32 +8,20 @@ import {
   digest,
   failureOf,
   name,
+  opened,
   reference,
-  SmallServer,
+  startSmall,
   upstreamOf,
   valueOf,
 } from './support.ts';
 
 const content = Buffer.from('0123456789'.repeat(100));
-const opened: AsyncDisposable[] = [];
-
-afterEach(async () => {
-  for (const one of opened.splice(0).reverse()) await one[Symbol.asyncDispose]();
-});
-
 async function start(options: FakeRegistryOptions = {}, ...rest: [object?, object?]) {
   const registry = await FakeRegistry.start(options);
   const blob = digest(registry.addBlob(name(), content).digest);
   const upstream = upstreamOf(registry.url, ...rest);
   opened.push(registry, upstream);
   return { registry, blob, upstream };
-}
-
-async function startSmall(...parameters: Parameters<typeof SmallServer.start>) {
-  const server = await SmallServer.start(...parameters);
-  const upstream = upstreamOf(server.url);
-  opened.push(server, upstream);
-  return { server, upstream };
 }
 
 describe('the whole of a blob', () => {

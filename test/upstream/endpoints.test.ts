@@ -1,14 +1,8 @@
-import { afterEach, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import type { UpstreamFailure } from '../../src/mirror/failure.ts';
 import { verdictOf } from '../../src/upstream/verdict.ts';
 import { FakeRegistry, type Fault, pullLimitReached, silentServer } from '../support/fake-registry.ts';
-import { ask, failureOf, millisecondsOf, name, reference, SmallServer, upstreamOf, valueOf } from './support.ts';
-
-const opened: AsyncDisposable[] = [];
-
-afterEach(async () => {
-  for (const one of opened.splice(0).reverse()) await one[Symbol.asyncDispose]();
-});
+import { ask, connect, failureOf, millisecondsOf, name, opened, reference, SmallServer, valueOf } from './support.ts';
 
 async function start(fault?: Fault, options = {}) {
   const registry = await FakeRegistry.start(options);
@@ -16,12 +10,6 @@ async function start(fault?: Fault, options = {}) {
   registry.addImage(name(), 'latest', { layers: [] });
   if (fault !== undefined) registry.faults.add({ when: { kind: 'manifest' }, do: fault });
   return registry;
-}
-
-function connect(...parameters: Parameters<typeof upstreamOf>) {
-  const upstream = upstreamOf(...parameters);
-  opened.push(upstream);
-  return upstream;
 }
 
 describe('of several endpoints', () => {

@@ -1,14 +1,8 @@
-import { afterEach, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { maxManifestBytes } from '../../src/oci/manifest.ts';
 import { acceptedManifests } from '../../src/oci/media-type.ts';
 import { FakeRegistry, mediaTypes } from '../support/fake-registry.ts';
-import { ask, failureOf, name, reference, SmallServer, upstreamOf, valueOf } from './support.ts';
-
-const opened: AsyncDisposable[] = [];
-
-afterEach(async () => {
-  for (const one of opened.splice(0).reverse()) await one[Symbol.asyncDispose]();
-});
+import { ask, failureOf, name, opened, reference, startSmall, upstreamOf, valueOf } from './support.ts';
 
 async function start(...rest: [object?, object?]) {
   const registry = await FakeRegistry.start();
@@ -16,13 +10,6 @@ async function start(...rest: [object?, object?]) {
   const upstream = upstreamOf(registry.url, ...rest);
   opened.push(registry, upstream);
   return { registry, image, upstream };
-}
-
-async function startSmall(...parameters: Parameters<typeof SmallServer.start>) {
-  const server = await SmallServer.start(...parameters);
-  const upstream = upstreamOf(server.url);
-  opened.push(server, upstream);
-  return { server, upstream };
 }
 
 describe('a manifest', () => {

@@ -1,12 +1,6 @@
-import { afterEach, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { abuseLimitReached, FakeRegistry, pullLimitReached } from '../support/fake-registry.ts';
-import { ask, bytesOf, digest, failureOf, name, reference, upstreamOf, valueOf } from './support.ts';
-
-const opened: AsyncDisposable[] = [];
-
-afterEach(async () => {
-  for (const one of opened.splice(0).reverse()) await one[Symbol.asyncDispose]();
-});
+import { ask, bytesOf, digest, failureOf, name, opened, reference, upstreamOf, valueOf } from './support.ts';
 
 async function start(options: Parameters<typeof FakeRegistry.start>[0] = {}, settings: object = {}) {
   const registry = await FakeRegistry.start(options);

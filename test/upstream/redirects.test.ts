@@ -1,44 +1,27 @@
-import { afterEach, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { FakeRegistry, type FakeRegistryOptions, unusedPort } from '../support/fake-registry.ts';
 import {
   ask,
   bytesOf,
+  connect,
   containing,
   digest,
   failureOf,
   name,
+  opened,
   reference,
-  SmallServer,
-  upstreamOf,
+  serve,
   valueOf,
 } from './support.ts';
 
 const credentials = { username: 'team', password: 'secret' };
 const content = Buffer.from('0123456789'.repeat(100));
-const opened: AsyncDisposable[] = [];
-
-afterEach(async () => {
-  for (const one of opened.splice(0).reverse()) await one[Symbol.asyncDispose]();
-});
-
 async function start(options: FakeRegistryOptions = {}) {
   const registry = await FakeRegistry.start({ cdn: true, ...options });
   opened.push(registry);
   const blob = digest(registry.addBlob(name(), content).digest);
   registry.addImage(name(), 'latest', { layers: [] });
   return { registry, blob };
-}
-
-function connect(...parameters: Parameters<typeof upstreamOf>) {
-  const upstream = upstreamOf(...parameters);
-  opened.push(upstream);
-  return upstream;
-}
-
-async function serve(...parameters: Parameters<typeof SmallServer.start>) {
-  const server = await SmallServer.start(...parameters);
-  opened.push(server);
-  return server;
 }
 
 describe('a redirect', () => {

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { connect as dial, type Socket } from 'node:net';
-import { afterEach, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { FakeRegistry, Gate, silentServer, unusedPort } from '../support/fake-registry.ts';
 import {
   ask,
@@ -11,17 +11,12 @@ import {
   failureOf,
   millisecondsOf,
   name,
+  opened,
   reference,
   SmallServer,
   upstreamOf,
   valueOf,
 } from './support.ts';
-
-const opened: AsyncDisposable[] = [];
-
-afterEach(async () => {
-  for (const one of opened.splice(0).reverse()) await one[Symbol.asyncDispose]();
-});
 
 async function start(...rest: [object?, object?]) {
   const registry = await FakeRegistry.start();

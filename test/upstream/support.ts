@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type RequestListener, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { expect } from 'vitest';
+import { afterEach, expect } from 'vitest';
 import type { UpstreamFailure } from '../../src/mirror/failure.ts';
 import type { Ask, Clock, UpstreamBlob } from '../../src/mirror/ports.ts';
 import { type Digest, parseDigest } from '../../src/oci/digest.ts';
@@ -146,4 +146,31 @@ export async function millisecondsOf(work: () => Promise<unknown>): Promise<numb
 /** The typed form of vitest's matcher. */
 export function containing(text: string): unknown {
   return expect.stringContaining(text);
+}
+
+/** What a test has opened; closed after it, the last one first. */
+export const opened: AsyncDisposable[] = [];
+
+afterEach(async () => {
+  for (const one of opened.splice(0).reverse()) await one[Symbol.asyncDispose]();
+});
+
+export function connect(...parameters: Parameters<typeof upstreamOf>) {
+  const upstream = upstreamOf(...parameters);
+  opened.push(upstream);
+  return upstream;
+}
+
+export async function serve(...parameters: Parameters<typeof SmallServer.start>) {
+  const server = await SmallServer.start(...parameters);
+  opened.push(server);
+  return server;
+}
+
+/** A small server and an upstream client of it. */
+export async function startSmall(...parameters: Parameters<typeof SmallServer.start>) {
+  const server = await SmallServer.start(...parameters);
+  const upstream = upstreamOf(server.url);
+  opened.push(server, upstream);
+  return { server, upstream };
 }

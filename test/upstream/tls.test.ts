@@ -1,14 +1,8 @@
 import type { RequestListener } from 'node:http';
 import { createServer } from 'node:https';
-import { afterEach, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { certificate, key } from './certificate.ts';
-import { ask, containing, failureOf, name, reference, SmallServer, upstreamOf, valueOf } from './support.ts';
-
-const opened: AsyncDisposable[] = [];
-
-afterEach(async () => {
-  for (const one of opened.splice(0).reverse()) await one[Symbol.asyncDispose]();
-});
+import { ask, containing, failureOf, name, opened, reference, SmallServer, upstreamOf, valueOf } from './support.ts';
 
 async function start(handler: RequestListener, settings: object = {}) {
   const server = await SmallServer.start(handler, createServer({ cert: certificate, key }));
