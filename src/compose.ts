@@ -102,7 +102,7 @@ async function openStorage({ storage }: Config): Promise<Storage> {
   try {
     const store = await DiskBlobStore.open(storage.path, budget);
     const ledger = new SqliteLedger(join(storage.path, 'ledger.db'));
-    budget.count(await ledger.totalBytes());
+    budget.count((await ledger.totals()).bytes);
     return { ledger, store, budget };
   } catch (error) {
     throw new StartupError(`the data directory ${storage.path} cannot be used: ${messageOf(error)}`, { cause: error });

@@ -1,5 +1,17 @@
 import { LRUCache } from 'lru-cache';
-import type { BlobRecord, Ledger, Listing, ManifestRecord, Page, Proof, TagRecord } from '../mirror/ports.ts';
+import type {
+  BlobRecord,
+  Image,
+  ImageName,
+  Ledger,
+  Listing,
+  ManifestRecord,
+  Name,
+  Page,
+  Proof,
+  TagRecord,
+  Unreferenced,
+} from '../mirror/ports.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Child } from '../oci/manifest.ts';
 import type { Tag } from '../oci/reference.ts';
@@ -140,6 +152,63 @@ export class HotLedger implements Ledger {
 
   touch(digest: Digest, at: number): void {
     this.#cold.touch(digest, at);
+  }
+
+  leastUsed(page: Parameters<Ledger['leastUsed']>[0]): Promise<readonly Unreferenced[]> {
+    return this.#cold.leastUsed(page);
+  }
+
+  /** Links stay remembered: what an upstream has vouched for stays true. */
+  async evict(digest: Digest, inUse: ReadonlySet<Digest>): Promise<readonly { digest: Digest; size: number }[]> {
+    let evicted: readonly { digest: Digest; size: number }[] = [];
+    const forget = () => {
+      for (const gone of evicted) this.#forgetContent(gone.digest);
+      this.#tags.clear();
+    };
+    return this.#writing(forget, async () => {
+      evicted = await this.#cold.evict(digest, inUse);
+      return evicted;
+    });
+  }
+
+  blobs(page: Page): Promise<readonly BlobRecord[]> {
+    return this.#cold.blobs(page);
+  }
+
+  totals(): Promise<{ readonly blobs: number; readonly bytes: number }> {
+    return this.#cold.totals();
+  }
+
+  namesOf(digest: Digest): Promise<readonly Name[]> {
+    return this.#cold.namesOf(digest);
+  }
+
+  namesAbove(digest: Digest, limit: number): Promise<readonly ImageName[]> {
+    return this.#cold.namesAbove(digest, limit);
+  }
+
+  imageNames(page: Parameters<Ledger['imageNames']>[0]): Promise<readonly ImageName[]> {
+    return this.#cold.imageNames(page);
+  }
+
+  image(digest: Digest): Promise<Image | undefined> {
+    return this.#cold.image(digest);
+  }
+
+  bytesBelow(digests: readonly Digest[]): Promise<number> {
+    return this.#cold.bytesBelow(digests);
+  }
+
+  pins(): Promise<readonly string[]> {
+    return this.#cold.pins();
+  }
+
+  addPin(pattern: string, at: number): Promise<void> {
+    return this.#cold.addPin(pattern, at);
+  }
+
+  removePin(pattern: string): Promise<boolean> {
+    return this.#cold.removePin(pattern);
   }
 }
 

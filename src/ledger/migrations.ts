@@ -62,6 +62,46 @@ const migrations: readonly string[] = [
     value TEXT NOT NULL
   ) STRICT, WITHOUT ROWID;
   `,
+  // `parents`: how many stored manifests refer to the blob; what has none is in blobs_to_go, in the order of use.
+  `
+  ALTER TABLE blobs ADD COLUMN parents INTEGER NOT NULL DEFAULT 0;
+  UPDATE blobs SET parents = (SELECT COUNT(*) FROM children WHERE child = digest);
+  CREATE INDEX blobs_to_go ON blobs (used_at, digest) WHERE parents = 0;
+  CREATE INDEX tags_by_digest ON tags (digest);
+  CREATE INDEX tags_by_fallback ON tags (fallback) WHERE fallback IS NOT NULL;
+
+  CREATE TRIGGER blob_finds_its_parents AFTER INSERT ON blobs
+  WHEN EXISTS (SELECT 1 FROM children WHERE child = NEW.digest) BEGIN
+    UPDATE blobs SET parents = (SELECT COUNT(*) FROM children WHERE child = NEW.digest) WHERE digest = NEW.digest;
+  END;
+  CREATE TRIGGER child_gets_a_parent AFTER INSERT ON children BEGIN
+    UPDATE blobs SET parents = parents + 1 WHERE digest = NEW.child;
+  END;
+  CREATE TRIGGER child_loses_a_parent AFTER DELETE ON children BEGIN
+    UPDATE blobs SET parents = parents - 1 WHERE digest = OLD.child;
+  END;
+  CREATE TRIGGER children_were_used_with_their_parent BEFORE DELETE ON blobs BEGIN
+    UPDATE blobs SET used_at = OLD.used_at
+    WHERE used_at < OLD.used_at AND digest IN (SELECT child FROM children WHERE parent = OLD.digest);
+  END;
+
+  CREATE TABLE totals (blobs INTEGER NOT NULL, bytes INTEGER NOT NULL) STRICT;
+  INSERT INTO totals SELECT COUNT(*), COALESCE(SUM(size), 0) FROM blobs;
+  CREATE TRIGGER total_of_added AFTER INSERT ON blobs BEGIN
+    UPDATE totals SET blobs = blobs + 1, bytes = bytes + NEW.size;
+  END;
+  CREATE TRIGGER total_of_changed AFTER UPDATE OF size ON blobs WHEN NEW.size <> OLD.size BEGIN
+    UPDATE totals SET bytes = bytes + NEW.size - OLD.size;
+  END;
+  CREATE TRIGGER total_of_removed AFTER DELETE ON blobs BEGIN
+    UPDATE totals SET blobs = blobs - 1, bytes = bytes - OLD.size;
+  END;
+
+  CREATE TABLE pins (
+    pattern   TEXT PRIMARY KEY,
+    pinned_at INTEGER NOT NULL
+  ) STRICT, WITHOUT ROWID;
+  `,
 ];
 
 /** Brings the file to the newest layout, all or nothing. Throws for a file written by a newer version or another program. */

@@ -1,18 +1,23 @@
 import Database from 'better-sqlite3';
 import {
   type BlobRecord,
+  type Image,
+  type ImageName,
   type Ledger,
   type Listing,
   type ManifestRecord,
+  type Name,
   NoRoom,
   type Page,
   type Proof,
   type TagRecord,
+  type Unreferenced,
+  type UseOrder,
 } from '../mirror/ports.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Child } from '../oci/manifest.ts';
 import type { Tag } from '../oci/reference.ts';
-import type { Repository } from '../oci/repository-name.ts';
+import { type Repository, type RepositoryName, repositoryText } from '../oci/repository-name.ts';
 import { migrate } from './migrations.ts';
 import { prepare, type Statements } from './statements.ts';
 import { UseMarks } from './use-marks.ts';
@@ -22,6 +27,26 @@ interface BlobRow {
   readonly size: number;
   readonly is_public: number;
   readonly stored_at: number;
+}
+
+interface UnreferencedRow {
+  readonly digest: Digest;
+  readonly size: number;
+  readonly used_at: number;
+  readonly is_manifest: number;
+}
+
+type EvictableRow = Pick<UnreferencedRow, 'size' | 'is_manifest'>;
+
+interface RepositoryRow {
+  readonly registry: string;
+  readonly repository: RepositoryName;
+}
+
+interface ImageNameRow extends RepositoryRow {
+  readonly tag: Tag | '' | null;
+  readonly digest: Digest;
+  readonly checked_at: number | null;
 }
 
 interface TagRow {
@@ -45,7 +70,7 @@ export class SqliteLedger implements Ledger {
     this.#sql = prepare(this.#db);
     this.#marks = new UseMarks((marks) =>
       this.#transaction(() => {
-        for (const [digest, at] of marks) this.#sql.touch.run(at, digest);
+        for (const [digest, at] of marks) this.#sql.touch.run({ digest, at });
       }),
     );
   }
@@ -193,14 +218,115 @@ export class SqliteLedger implements Ledger {
     this.#marks.mark(digest, at);
   }
 
-  /** Records in digest order, for comparing with what the store really has. */
+  async leastUsed({
+    after,
+    limit,
+  }: {
+    readonly after?: UseOrder;
+    readonly limit: number;
+  }): Promise<readonly Unreferenced[]> {
+    this.#marks.flush();
+    const from = { usedAt: after?.usedAt ?? Number.MIN_SAFE_INTEGER, digest: after?.digest ?? '' };
+    return (this.#sql.leastUsed.all({ ...from, limit }) as UnreferencedRow[]).map((row) => ({
+      digest: row.digest,
+      size: row.size,
+      usedAt: row.used_at,
+      isManifest: row.is_manifest === 1,
+      names: this.#namesOf(row.digest),
+    }));
+  }
+
+  async evict(digest: Digest, inUse: ReadonlySet<Digest>): Promise<readonly { digest: Digest; size: number }[]> {
+    return this.#transaction(() => {
+      const evicted: { digest: Digest; size: number }[] = [];
+      const drop = (candidate: Digest, mayBeManifest: boolean): void => {
+        const row = this.#sql.evictable.get(candidate) as EvictableRow | undefined;
+        if (row === undefined || inUse.has(candidate) || (row.is_manifest === 1 && !mayBeManifest)) return;
+        this.#sql.usedWithTag.run({ digest: candidate });
+        this.#sql.fallBack.run(candidate);
+        this.#sql.dropTagsOf.run(candidate);
+        this.#sql.dropLinksOf.run(candidate);
+        const children = this.#sql.childrenOf.pluck().all(candidate) as Digest[];
+        this.#sql.removeBlob.run(candidate);
+        evicted.push({ digest: candidate, size: row.size });
+        for (const child of children) drop(child, false);
+      };
+      drop(digest, true);
+      return evicted;
+    });
+  }
+
   async blobs({ after, limit }: Page): Promise<readonly BlobRecord[]> {
     return (this.#sql.blobs.all(after ?? '', limit) as BlobRow[]).map(blobRecord);
   }
 
-  /** Sum of the sizes of all blobs, in bytes. */
-  async totalBytes(): Promise<number> {
-    return this.#sql.totalBytes.pluck().get() as number;
+  async totals(): Promise<{ readonly blobs: number; readonly bytes: number }> {
+    return this.#sql.totals.get() as { readonly blobs: number; readonly bytes: number };
+  }
+
+  async namesOf(digest: Digest): Promise<readonly Name[]> {
+    return this.#namesOf(digest);
+  }
+
+  #namesOf(digest: Digest): readonly Name[] {
+    const names = new Map<string, { readonly repository: Repository; readonly tags: Tag[] }>();
+    const nameOf = (row: RepositoryRow) => {
+      const repository = { registry: row.registry, name: row.repository };
+      const text = repositoryText(repository);
+      const name = names.get(text) ?? { repository, tags: [] };
+      names.set(text, name);
+      return name;
+    };
+    for (const row of this.#sql.reposOf.all(digest) as RepositoryRow[]) nameOf(row);
+    for (const row of this.#sql.tagsOf.all(digest) as (RepositoryRow & { tag: Tag })[]) nameOf(row).tags.push(row.tag);
+    return [...names.values()];
+  }
+
+  async namesAbove(digest: Digest, limit: number): Promise<readonly ImageName[]> {
+    return (this.#sql.namesAbove.all({ digest, limit }) as ImageNameRow[]).map(imageName);
+  }
+
+  async imageNames({
+    after,
+    limit,
+  }: {
+    readonly after?: ImageName;
+    readonly limit: number;
+  }): Promise<readonly ImageName[]> {
+    const { registry = '', name = '' } = after?.repository ?? {};
+    const from = { registry, repository: name, tag: after?.tag ?? '', digest: after?.digest ?? '' };
+    return (this.#sql.imageNames.all({ ...from, limit }) as ImageNameRow[]).map(imageName);
+  }
+
+  async image(digest: Digest): Promise<Image | undefined> {
+    const row = this.#sql.image.get(digest) as { readonly media_type: string; readonly used_at: number } | undefined;
+    const below = { digests: JSON.stringify([digest]) };
+    return (
+      row && {
+        digest,
+        mediaType: row.media_type,
+        usedAt: row.used_at,
+        bytes: this.#sql.bytesBelow.pluck().get(below) as number,
+        isComplete: this.#sql.missingBelow.get(below) === undefined,
+        completePlatforms: this.#platforms(digest).filter((platform) => platform !== anyPlatform),
+      }
+    );
+  }
+
+  async bytesBelow(digests: readonly Digest[]): Promise<number> {
+    return this.#sql.bytesBelow.pluck().get({ digests: JSON.stringify(digests) }) as number;
+  }
+
+  async pins(): Promise<readonly string[]> {
+    return this.#sql.pins.pluck().all() as string[];
+  }
+
+  async addPin(pattern: string, at: number): Promise<void> {
+    this.#sql.addPin.run(pattern, at);
+  }
+
+  async removePin(pattern: string): Promise<boolean> {
+    return this.#sql.removePin.run(pattern).changes > 0;
   }
 
   /** True once after a stop that left nothing to reconcile; from then on false until the next {@link close}. */
@@ -253,6 +379,15 @@ const anyPlatform = '*';
 
 function blobRecord(row: BlobRow): BlobRecord {
   return { digest: row.digest, size: row.size, isPublic: row.is_public === 1, storedAt: row.stored_at };
+}
+
+function imageName({ registry, repository, tag, digest, checked_at }: ImageNameRow): ImageName {
+  return {
+    repository: { registry, name: repository },
+    tag: tag === '' || tag === null ? undefined : tag,
+    digest,
+    checkedAt: checked_at ?? undefined,
+  };
 }
 
 function tagRecord(row: TagRow): TagRecord {

@@ -11,18 +11,85 @@ const isWhole = (manifest: string) => `
     AND NOT EXISTS (SELECT 1 FROM blobs b WHERE b.digest = c.child)
   )`;
 
+// As long as its tag's own digest is stored, which goes first.
+const isFallback = (digest: string) => `
+  EXISTS (SELECT 1 FROM tags JOIN blobs tagged ON tagged.digest = tags.digest WHERE tags.fallback = ${digest})`;
+
+const isUntagged = `
+  NOT EXISTS (
+    SELECT 1 FROM tags t
+    WHERE t.digest = links.digest AND t.registry = links.registry AND t.repository = links.repository
+  )`;
+
+/** Everything at and below the digests of the JSON array @digests. */
+const below = `
+  down (digest, kind) AS (
+    SELECT value, 'blob' FROM json_each(@digests)
+    UNION SELECT child, children.kind FROM children JOIN down ON parent = down.digest
+  )`;
+
 export function prepare(db: Database.Database) {
   return {
     blob: db.prepare('SELECT digest, size, is_public, stored_at FROM blobs WHERE digest = ?'),
     blobs: db.prepare('SELECT digest, size, is_public, stored_at FROM blobs WHERE digest > ? ORDER BY digest LIMIT ?'),
-    totalBytes: db.prepare('SELECT COALESCE(SUM(size), 0) FROM blobs'),
+    totals: db.prepare('SELECT blobs, bytes FROM totals'),
     addBlob: db.prepare(`
       INSERT INTO blobs (digest, size, is_public, stored_at, used_at) VALUES (?, ?, ?, ?, ?)
       ON CONFLICT (digest) DO UPDATE SET
         size = excluded.size, stored_at = excluded.stored_at, used_at = MAX(used_at, excluded.used_at),
         is_public = MAX(is_public, excluded.is_public)`),
     removeBlob: db.prepare('DELETE FROM blobs WHERE digest = ?'),
-    touch: db.prepare('UPDATE blobs SET used_at = MAX(used_at, ?) WHERE digest = ?'),
+    touch: db.prepare(`
+      WITH RECURSIVE up (digest) AS (
+        SELECT @digest
+        UNION SELECT parent FROM children JOIN up ON child = up.digest WHERE kind = 'manifest'
+      )
+      UPDATE blobs SET used_at = @at WHERE used_at < @at AND digest IN up`),
+
+    leastUsed: db.prepare(`
+      SELECT digest, size, used_at, EXISTS (SELECT 1 FROM manifests WHERE manifests.digest = blobs.digest) AS is_manifest
+      FROM blobs WHERE parents = 0 AND (used_at, digest) > (@usedAt, @digest) AND NOT ${isFallback('blobs.digest')}
+      ORDER BY used_at, digest LIMIT @limit`),
+    evictable: db.prepare(`
+      SELECT digest, size, EXISTS (SELECT 1 FROM manifests WHERE manifests.digest = blobs.digest) AS is_manifest
+      FROM blobs WHERE digest = ? AND parents = 0 AND NOT ${isFallback('blobs.digest')}`),
+    childrenOf: db.prepare("SELECT child FROM children WHERE parent = ? AND kind = 'blob'"),
+    fallBack: db.prepare(`
+      UPDATE tags SET digest = fallback, fallback = NULL, checked_at = 0 WHERE digest = ? AND fallback IS NOT NULL`),
+    usedWithTag: db.prepare(`
+      UPDATE blobs SET used_at = MAX(used_at, (SELECT used_at FROM blobs WHERE digest = @digest))
+      WHERE digest IN (SELECT fallback FROM tags WHERE digest = @digest)`),
+    dropTagsOf: db.prepare('DELETE FROM tags WHERE digest = ?'),
+    dropLinksOf: db.prepare('DELETE FROM links WHERE digest = ?'),
+
+    reposOf: db.prepare('SELECT registry, repository FROM links WHERE digest = ?'),
+    tagsOf: db.prepare('SELECT registry, repository, tag FROM tags WHERE digest = ?'),
+    namesAbove: db.prepare(`
+      WITH RECURSIVE up (digest) AS (SELECT @digest UNION SELECT parent FROM children JOIN up ON child = up.digest)
+      SELECT registry, repository, tag, digest, checked_at FROM up JOIN tags USING (digest)
+      UNION ALL
+      SELECT registry, repository, NULL, digest, NULL FROM up JOIN manifests USING (digest) JOIN links USING (digest)
+      WHERE ${isUntagged}
+      LIMIT @limit`),
+    imageNames: db.prepare(`
+      SELECT registry, repository, tag, digest, checked_at FROM tags JOIN manifests USING (digest)
+      WHERE (registry, repository, tag, digest) > (@registry, @repository, @tag, @digest)
+      UNION ALL
+      SELECT registry, repository, '', digest, NULL FROM links JOIN manifests USING (digest) JOIN blobs USING (digest)
+      WHERE parents = 0 AND ${isUntagged} AND (registry, repository, '', digest) > (@registry, @repository, @tag, @digest)
+      ORDER BY registry, repository, tag, digest LIMIT @limit`),
+    image: db.prepare('SELECT media_type, used_at FROM manifests JOIN blobs USING (digest) WHERE digest = ?'),
+    missingBelow: db.prepare(`
+      WITH RECURSIVE ${below}
+      SELECT 1 FROM down WHERE NOT EXISTS (SELECT 1 FROM blobs WHERE blobs.digest = down.digest)
+        OR kind = 'manifest' AND NOT EXISTS (SELECT 1 FROM manifests WHERE manifests.digest = down.digest) LIMIT 1`),
+    bytesBelow: db.prepare(`
+      WITH RECURSIVE ${below} SELECT COALESCE(SUM(size), 0) FROM blobs WHERE digest IN (SELECT digest FROM down)`),
+
+    pins: db.prepare('SELECT pattern FROM pins ORDER BY pattern'),
+    addPin: db.prepare('INSERT OR IGNORE INTO pins (pattern, pinned_at) VALUES (?, ?)'),
+    removePin: db.prepare('DELETE FROM pins WHERE pattern = ?'),
+
     publish: db.prepare('UPDATE blobs SET is_public = 1 WHERE digest = ?'),
 
     manifest: db.prepare(`
@@ -30,7 +97,7 @@ export function prepare(db: Database.Database) {
     addManifest: db.prepare(`
       INSERT OR IGNORE INTO manifests (digest, media_type) VALUES (?, ?)`),
     addChild: db.prepare(`
-      INSERT OR REPLACE INTO children (parent, child, kind, size, platform) VALUES (?, ?, ?, ?, ?)`),
+      INSERT OR IGNORE INTO children (parent, child, kind, size, platform) VALUES (?, ?, ?, ?, ?)`),
     statedSize: db.prepare(`
       SELECT size FROM children JOIN links ON links.digest = children.parent
       WHERE child = ? AND registry = ? AND repository = ? LIMIT 1`),

@@ -62,11 +62,27 @@ export interface BlobStore {
   put(digest: Digest, bytes: Uint8Array): Promise<boolean>;
   /**
    * Gives back the room the blob was counted with: `counted` bytes or, where nobody knows, what its file has. Whoever passes
-   * `counted` does so once per blob.
+   * `counted` does so once per blob. Readers keep what they have open, and its room.
    */
   delete(digest: Digest, counted?: number): Promise<void>;
+  /** Puts a damaged blob, counted with so many bytes, where nothing serves it. It stays a leftover until room is needed. */
+  quarantine(digest: Digest, counted: number): Promise<void>;
+  /** The blobs that somebody is reading or writing. */
+  inUse(): Promise<ReadonlySet<Digest>>;
+  /** What takes room and serves nobody now, that which is missed least first. */
+  leftovers(): Promise<readonly Leftover[]>;
+  /** False when somebody has taken it up meanwhile, or it is gone. */
+  drop(leftover: Leftover): Promise<boolean>;
   /** Every committed blob; `storedAt` in milliseconds since 1970. */
   list(): AsyncIterable<{ readonly digest: Digest; readonly size: number; readonly storedAt: number }>;
+}
+
+export interface Leftover {
+  readonly kind: 'quarantined' | 'partial';
+  readonly digest: Digest;
+  readonly size: number;
+  /** When it was last written to; milliseconds since 1970. */
+  readonly at: number;
 }
 
 /** The byte cap, or the disk, leaves no room for what is being written. */
@@ -95,6 +111,47 @@ export interface TagRecord {
   readonly checkedAt: number;
   /** The last digest that was complete for a platform for which `digest` is not, kept for the time without an upstream. */
   readonly fallback?: Digest;
+}
+
+/** Where a blob or manifest is known to be had, and by which tags. */
+export interface Name {
+  readonly repository: Repository;
+  readonly tags: readonly Tag[];
+}
+
+/** What no stored manifest refers to: an image as a whole, or a blob that belongs to none. */
+export interface Unreferenced {
+  readonly digest: Digest;
+  /** Of its own bytes. */
+  readonly size: number;
+  /** Milliseconds since 1970. */
+  readonly usedAt: number;
+  readonly isManifest: boolean;
+  readonly names: readonly Name[];
+}
+
+/** A place in the order of use. */
+export type UseOrder = Pick<Unreferenced, 'usedAt' | 'digest'>;
+
+/** A stored manifest under one of its names; without a tag where nothing but its digest names it there. */
+export interface ImageName {
+  readonly repository: Repository;
+  readonly tag: Tag | undefined;
+  readonly digest: Digest;
+  /** When the upstream last confirmed the tag. */
+  readonly checkedAt: number | undefined;
+}
+
+export interface Image {
+  readonly digest: Digest;
+  readonly mediaType: string;
+  /** Of all that is stored below it, and itself. Other images may share some of it. */
+  readonly bytes: number;
+  readonly usedAt: number;
+  /** Everything below it is stored, for every platform. */
+  readonly isComplete: boolean;
+  /** Of an index, the platforms of which everything is stored. */
+  readonly completePlatforms: readonly string[];
 }
 
 export interface Page {
@@ -144,8 +201,38 @@ export interface Ledger {
   /** Names of repositories of which at least one manifest is stored, as clients of this server write them. */
   repositories(page: Page, listing: Listing): Promise<readonly string[]>;
 
-  /** Last use, batched: recorded within a second or so, and on close. */
+  /**
+   * Last use, batched: recorded within a second or so, and on close. Using a manifest is using the images that it is part
+   * of, and everything below them: a client that has a layer already never asks for it.
+   */
   touch(digest: Digest, at: number): void;
+  /** Least recently used first, from `after` on. Without what a tag falls back to: that goes after the tag. */
+  leastUsed(page: { readonly after?: UseOrder; readonly limit: number }): Promise<readonly Unreferenced[]>;
+  /**
+   * Forgets a manifest that nothing refers to, its names, and the blobs that nothing else refers to, but for those in use;
+   * or a blob that nothing refers to. Its bytes are then for the caller to delete. What it leaves was used when it was.
+   * Empty when it is not there, or is needed or in use after all.
+   */
+  evict(digest: Digest, inUse: ReadonlySet<Digest>): Promise<readonly { digest: Digest; size: number }[]>;
+
+  /** Records in digest order. */
+  blobs(page: Page): Promise<readonly BlobRecord[]>;
+  totals(): Promise<{ readonly blobs: number; readonly bytes: number }>;
+  /** Where the blob is known to be had. */
+  namesOf(digest: Digest): Promise<readonly Name[]>;
+  /** Names of the images of which the blob is part; at most `limit`. */
+  namesAbove(digest: Digest, limit: number): Promise<readonly ImageName[]>;
+  /** All stored images, by name. */
+  imageNames(page: { readonly after?: ImageName; readonly limit: number }): Promise<readonly ImageName[]>;
+  image(digest: Digest): Promise<Image | undefined>;
+  /** Bytes of all that is stored at and below these, what they share counted once. */
+  bytesBelow(digests: readonly Digest[]): Promise<number>;
+
+  /** Patterns pinned at run time, as the operator wrote them. */
+  pins(): Promise<readonly string[]>;
+  addPin(pattern: string, at: number): Promise<void>;
+  /** False when there was no such pin. */
+  removePin(pattern: string): Promise<boolean>;
 }
 
 /** An upstream's 2xx for a digest in a repository; public when it was given to a request without credentials. */

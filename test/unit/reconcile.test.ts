@@ -44,7 +44,7 @@ class DataDirectory implements AsyncDisposable {
   async start(signal = new AbortController().signal): Promise<{ found: Reconciled; budget: Budget }> {
     const budget = new Budget(1_000_000);
     const store = await DiskBlobStore.open(this.root, budget);
-    budget.count(await this.ledger.totalBytes());
+    budget.count((await this.ledger.totals()).bytes);
     const rows = this.ledger.blobs.bind(this.ledger);
     const found = await reconcile({ store, ledger: this.ledger, rows, budget, now: Date.now, signal });
     return { found, budget };
