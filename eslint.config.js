@@ -38,6 +38,14 @@ export default tseslint.config(
     },
   },
   {
+    // HTTP over the socket of the data directory, at both of its ends.
+    files: ['src/admin/**', 'src/cli/admin-client.ts'],
+    rules: {
+      'no-restricted-imports': ['error', { patterns: [noSyncFs] }],
+      '@typescript-eslint/no-confusing-void-expression': 'off',
+    },
+  },
+  {
     // The port is asynchronous, SQLite is not: a method that throws rejects, as its callers expect.
     files: ['src/ledger/**'],
     rules: { '@typescript-eslint/require-await': 'off' },

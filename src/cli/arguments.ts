@@ -6,42 +6,51 @@ export type Invocation =
   | { readonly command: 'misuse'; readonly problem: string }
   | { readonly command: 'help' | 'version' }
   | { readonly command: 'serve'; readonly config: string }
-  | { readonly command: 'check'; readonly config: string; readonly json: boolean };
+  | ({ readonly command: 'check' | 'status' } & Common)
+  | ({ readonly command: 'ls' | 'pin'; readonly pattern: string | undefined } & Common)
+  | ({ readonly command: 'unpin'; readonly pattern: string } & Common)
+  | ({ readonly command: 'gc'; readonly dryRun: boolean } & Common)
+  | ({ readonly command: 'verify'; readonly repair: boolean } & Common);
+
+interface Common {
+  readonly config: string;
+  readonly json: boolean;
+}
 
 const defaultConfigFile = 'mirror.config.json';
 
 const options = {
   config: { type: 'string' },
   json: { type: 'boolean' },
+  'dry-run': { type: 'boolean' },
+  repair: { type: 'boolean' },
   help: { type: 'boolean', short: 'h' },
   version: { type: 'boolean' },
 } as const;
 
 type OptionName = keyof typeof options;
 
-const commandOptions = {
-  serve: ['config', 'help', 'version'],
-  check: ['config', 'json', 'help', 'version'],
-} as const satisfies Record<string, readonly OptionName[]>;
+interface Shape {
+  readonly options: readonly OptionName[];
+  /** Whether it takes one, beside its options. */
+  readonly pattern?: 'optional' | 'required';
+}
 
-type Command = keyof typeof commandOptions;
+const commands = {
+  serve: { options: ['config', 'help', 'version'] },
+  check: { options: ['config', 'json', 'help', 'version'] },
+  status: { options: ['config', 'json', 'help', 'version'] },
+  ls: { options: ['config', 'json', 'help', 'version'], pattern: 'optional' },
+  pin: { options: ['config', 'json', 'help', 'version'], pattern: 'optional' },
+  unpin: { options: ['config', 'json', 'help', 'version'], pattern: 'required' },
+  gc: { options: ['config', 'json', 'dry-run', 'help', 'version'] },
+  verify: { options: ['config', 'json', 'repair', 'help', 'version'] },
+} as const satisfies Record<string, Shape>;
+
+type Command = keyof typeof commands;
 
 /** Planned, and known by name already, so that they are not taken for typing errors. */
-const unsupportedCommands = [
-  'status',
-  'ls',
-  'show',
-  'warm',
-  'pin',
-  'unpin',
-  'refresh',
-  'rm',
-  'gc',
-  'verify',
-  'user',
-  'setup',
-  'doctor',
-];
+const unsupportedCommands = ['show', 'warm', 'refresh', 'rm', 'user', 'setup', 'doctor'];
 
 export function parseArguments(argv: readonly string[]): Invocation {
   const { tokens, values, positionals } = parseArgs({
@@ -52,13 +61,13 @@ export function parseArguments(argv: readonly string[]): Invocation {
     strict: false,
     tokens: true,
   });
-  const [command, extra] = positionals;
+  const [command, ...rest] = positionals;
   if (command !== undefined && unsupportedCommands.includes(command)) return misuse(`${command} is not supported yet`);
   if (command !== undefined && !isCommand(command)) {
-    return misuse(`unknown command ${JSON.stringify(command)}${didYouMean(command, Object.keys(commandOptions))}`);
+    return misuse(`unknown command ${JSON.stringify(command)}${didYouMean(command, Object.keys(commands))}`);
   }
 
-  const allowed: readonly string[] = command === undefined ? ['help', 'version', 'config'] : commandOptions[command];
+  const allowed: readonly string[] = command === undefined ? ['help', 'version', 'config'] : commands[command].options;
   for (const token of tokens) {
     if (token.kind !== 'option') continue;
     if (!allowed.includes(token.name)) return misuse(unknownOption(token, command, allowed));
@@ -70,9 +79,46 @@ export function parseArguments(argv: readonly string[]): Invocation {
   if (values.help === true) return { command: 'help' };
   if (values.version === true) return { command: 'version' };
   if (command === undefined) return misuse('a command is missing');
-  if (extra !== undefined) return misuse(`${command} takes no argument ${JSON.stringify(extra)}`);
-  const config = typeof values.config === 'string' ? values.config : defaultConfigFile;
-  return command === 'serve' ? { command, config } : { command, config, json: values.json === true };
+  return withPattern(command, rest, {
+    config: typeof values.config === 'string' ? values.config : defaultConfigFile,
+    json: values.json === true,
+    dryRun: values['dry-run'] === true,
+    repair: values.repair === true,
+  });
+}
+
+interface Given extends Common {
+  readonly dryRun: boolean;
+  readonly repair: boolean;
+}
+
+function withPattern(
+  command: Command,
+  [pattern, ...others]: readonly string[],
+  { config, json, dryRun, repair }: Given,
+): Invocation {
+  const { pattern: takes }: Shape = commands[command];
+  if (takes === undefined && pattern !== undefined) {
+    return misuse(`${command} takes no argument ${JSON.stringify(pattern)}`);
+  }
+  const [surplus] = others;
+  if (surplus !== undefined) return misuse(`${command} takes one pattern, and not ${JSON.stringify(surplus)} as well`);
+  switch (command) {
+    case 'serve':
+      return { command, config };
+    case 'check':
+    case 'status':
+      return { command, config, json };
+    case 'ls':
+    case 'pin':
+      return { command, config, json, pattern };
+    case 'unpin':
+      return pattern === undefined ? misuse('unpin needs a pattern') : { command, config, json, pattern };
+    case 'gc':
+      return { command, config, json, dryRun };
+    case 'verify':
+      return { command, config, json, repair };
+  }
 }
 
 function misuse(problem: string): Invocation {
@@ -89,5 +135,5 @@ function unknownOption(
 }
 
 function isCommand(text: string): text is Command {
-  return Object.hasOwn(commandOptions, text);
+  return Object.hasOwn(commands, text);
 }

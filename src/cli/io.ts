@@ -3,7 +3,7 @@ import type { Environment } from '../config/environment.ts';
 /** Everything of the process that a command may touch. */
 export interface Io {
   readonly stdout: NodeJS.WritableStream & { readonly isTTY?: boolean };
-  readonly stderr: NodeJS.WritableStream;
+  readonly stderr: NodeJS.WritableStream & { readonly isTTY?: boolean };
   readonly env: Environment;
   /** Aborts when the program is asked to stop. */
   readonly stop: AbortSignal;

@@ -1,9 +1,14 @@
 import { readVersion } from '../ops/version.ts';
 import { type Invocation, parseArguments } from './arguments.ts';
 import { check } from './check.ts';
+import { gc } from './gc.ts';
 import { type ExitCode, exitCode, type Io } from './io.ts';
+import { ls } from './ls.ts';
+import { pin, unpin } from './pin.ts';
 import { serve } from './serve.ts';
+import { status } from './status.ts';
 import { usage } from './usage.ts';
+import { verify } from './verify.ts';
 
 /** The whole program: from the arguments behind its name to its exit code. Never rejects. */
 export async function run(argv: readonly string[], io: Io): Promise<ExitCode> {
@@ -31,5 +36,17 @@ async function execute(invocation: Invocation, io: Io): Promise<ExitCode> {
       return serve(invocation, io);
     case 'check':
       return check(invocation, io);
+    case 'status':
+      return status(invocation, io);
+    case 'ls':
+      return ls(invocation, io);
+    case 'pin':
+      return pin(invocation, io);
+    case 'unpin':
+      return unpin(invocation, io);
+    case 'gc':
+      return gc(invocation, io);
+    case 'verify':
+      return verify(invocation, io);
   }
 }

@@ -2,9 +2,9 @@ import { once } from 'node:events';
 import { type Service, StartupError, startService } from '../compose.ts';
 import type { Config } from '../config/config.ts';
 import { type ConfigSource, loadConfig } from '../config/load.ts';
-import { problemText } from '../config/problem.ts';
 import { createLogger, type Logger } from '../ops/logger.ts';
 import { type ExitCode, exitCode, type Io } from './io.ts';
+import { tellProblems } from './problems.ts';
 import { RunningConfig } from './reload.ts';
 
 /** What a stop may take beyond the grace given to transfers: closing files, the last marks in the ledger. */
@@ -14,10 +14,7 @@ const stopMarginMs = 5_000;
 export async function serve(options: { readonly config: string }, io: Io): Promise<ExitCode> {
   const source: ConfigSource = { file: options.config, env: io.env, isTerminal: io.stdout.isTTY === true };
   const loaded = await loadConfig(source);
-  if (!loaded.ok) {
-    io.stderr.write(loaded.failure.map((problem) => `${problemText(problem)}\n`).join(''));
-    return exitCode.misused;
-  }
+  if (!loaded.ok) return tellProblems(loaded.failure, { json: false }, io);
   const log = createLogger(loaded.value.log, io.stdout);
   try {
     return await serveUntilStopped(loaded.value, source, log, io);

@@ -1,3 +1,4 @@
+import type { ImagePattern } from '../oci/image-pattern.ts';
 import type { RepositoryPattern, TagPattern } from '../oci/repository-pattern.ts';
 import { defaultTagTtlMs } from './schema.ts';
 
@@ -13,6 +14,15 @@ export interface Config {
     readonly path: string;
     /** In bytes. */
     readonly maxSize: number;
+    /** In bytes; by default a part of the disk. */
+    readonly minFree?: number | undefined;
+    /** In milliseconds, like the two after it; undefined for no such limit. */
+    readonly maxAge?: number | undefined;
+    readonly gcEvery: number;
+    readonly gcGrace: number;
+    readonly pins: readonly ImagePattern[];
+    /** In bytes per second; undefined for never. */
+    readonly scrubRate?: number | undefined;
   };
   /** Keyed by the registry's name in image references. */
   readonly upstreams: ReadonlyMap<string, UpstreamConfig>;

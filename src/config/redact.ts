@@ -9,13 +9,26 @@ export function redacted(config: Config) {
   const { listen, storage, defaultUpstream, access, log } = config;
   return {
     listen,
-    storage: { path: storage.path, maxSize: formatSize(storage.maxSize) },
+    storage: redactedStorage(storage),
     upstreams: Object.fromEntries([...config.upstreams].map(([name, upstream]) => [name, redactedUpstream(upstream)])),
     defaultUpstream,
     private: { namespaces: config.private.namespaces.map(({ text }) => text) },
     access,
     log,
     shutdownGrace: formatDuration(config.shutdownGrace),
+  };
+}
+
+function redactedStorage({ path, maxSize, minFree, maxAge, pins, gcEvery, gcGrace, scrubRate }: Config['storage']) {
+  return {
+    path,
+    maxSize: formatSize(maxSize),
+    ...(minFree !== undefined && { minFree: formatSize(minFree) }),
+    ...(maxAge !== undefined && { maxAge: formatDuration(maxAge) }),
+    pins: pins.map(({ text }) => text),
+    gcEvery: formatDuration(gcEvery),
+    gcGrace: formatDuration(gcGrace),
+    ...(scrubRate !== undefined && { scrubRate: formatSize(scrubRate) }),
   };
 }
 

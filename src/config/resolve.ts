@@ -31,7 +31,7 @@ export async function resolveSettings(
   const { listen, storage, access, log, shutdownGrace } = settings;
   return ok({
     listen,
-    storage: { path: resolve(surroundings.directory, storage.path), maxSize: storage.maxSize },
+    storage: { ...storage, path: resolve(surroundings.directory, storage.path) },
     upstreams,
     defaultUpstream: settings.defaultUpstream ?? implicitUpstream(settings),
     private: settings.private,

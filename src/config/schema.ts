@@ -3,7 +3,7 @@
  * from here.
  */
 import { z } from 'zod';
-import { duration, flag, integer, mustBe, object, oneOf, pattern, size, tagPattern, text, url } from './values.ts';
+import { duration, flag, imagePattern, integer, mustBe, object, oneOf, pattern, size, tagPattern, text, url } from './values.ts';
 
 export const dockerHub = 'docker.io';
 
@@ -66,6 +66,24 @@ const storage = object({
   maxSize: size
     .prefault('50GiB')
     .describe('Cap for everything cached: "50GiB", "50GB" or a number of bytes. Hosted images do not count.'),
+  minFree: size
+    .optional()
+    .describe('Room to be left for others on the disk. Default: a twentieth of the disk, 1 GiB at the most.'),
+  maxAge: duration.optional().describe('Images that nobody pulled for so long are removed. Default: only for want of room.'),
+  pins: z
+    .array(imagePattern, mustBe('a list of patterns'))
+    .prefault([])
+    .describe(
+      'Images that are never evicted: `[registry/]repository[:tag]` with `*` and `**`, such as "alpine:3.20" or "ghcr.io/team/**".',
+    ),
+  gcEvery: duration.prefault('1d').describe('How often what serves nobody is removed.'),
+  gcGrace: duration
+    .prefault('1d')
+    .describe('How old interrupted downloads, and content that belongs to no image, must be to be removed so.'),
+  scrubRate: size
+    .refine((bytes) => bytes > 0, mustBe('more than 0'))
+    .optional()
+    .describe('Bytes per second at which stored content is hashed again in the background. Default: not at all.'),
 });
 
 const privateNamespaces = object({

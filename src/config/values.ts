@@ -3,6 +3,7 @@
  * …" says what is allowed, and whoever reports it adds what was there instead.
  */
 import { z } from 'zod';
+import { parseImagePattern } from '../oci/image-pattern.ts';
 import { parsePattern, parseTagPattern } from '../oci/repository-pattern.ts';
 import type { Result } from '../oci/result.ts';
 import { parseEndpoint } from './endpoint.ts';
@@ -55,6 +56,8 @@ export const url = z.string(mustBe('a URL')).transform((text, context) => {
 export const pattern = z.string(mustBe('a pattern')).transform(parseInto('a pattern', parsePattern));
 
 export const tagPattern = z.string(mustBe('a pattern')).transform(parseInto('a pattern', parseTagPattern));
+
+export const imagePattern = z.string(mustBe('a pattern')).transform(parseInto('a pattern', parseImagePattern));
 
 function parseInto<T>(what: string, parse: (text: string) => Result<T, { readonly reason: string }>) {
   return (text: string, context: z.RefinementCtx): T => {

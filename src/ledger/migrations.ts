@@ -67,6 +67,7 @@ const migrations: readonly string[] = [
   ALTER TABLE blobs ADD COLUMN parents INTEGER NOT NULL DEFAULT 0;
   UPDATE blobs SET parents = (SELECT COUNT(*) FROM children WHERE child = digest);
   CREATE INDEX blobs_to_go ON blobs (used_at, digest) WHERE parents = 0;
+  CREATE INDEX manifests_by_child ON children (child) WHERE kind = 'manifest';
   CREATE INDEX tags_by_digest ON tags (digest);
   CREATE INDEX tags_by_fallback ON tags (fallback) WHERE fallback IS NOT NULL;
 
@@ -106,6 +107,15 @@ const migrations: readonly string[] = [
 
 /** Brings the file to the newest layout, all or nothing. Throws for a file written by a newer version or another program. */
 export function migrate(db: Database.Database): void {
+  const from = layoutOf(db);
+  db.transaction(() => {
+    for (const migration of migrations.slice(from)) db.exec(migration);
+    db.pragma(`user_version = ${migrations.length}`);
+  })();
+}
+
+/** How many migrations the file has had. Throws for a file written by a newer version or another program. */
+export function layoutOf(db: Database.Database): number {
   const from = db.pragma('user_version', { simple: true }) as number;
   if (from > migrations.length) {
     throw new Error(
@@ -115,8 +125,5 @@ export function migrate(db: Database.Database): void {
   if (from === 0 && db.prepare('SELECT 1 FROM sqlite_schema').get() !== undefined) {
     throw new Error('ledger.db is a database of another program');
   }
-  db.transaction(() => {
-    for (const migration of migrations.slice(from)) db.exec(migration);
-    db.pragma(`user_version = ${migrations.length}`);
-  })();
+  return from;
 }

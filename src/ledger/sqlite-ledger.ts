@@ -18,6 +18,9 @@ import type { Digest } from '../oci/digest.ts';
 import type { Child } from '../oci/manifest.ts';
 import type { Tag } from '../oci/reference.ts';
 import { type Repository, type RepositoryName, repositoryText } from '../oci/repository-name.ts';
+import { DamageWatch } from './damage.ts';
+import { LedgerRefill } from './ledger-refill.ts';
+import { LedgerRows } from './ledger-rows.ts';
 import { migrate } from './migrations.ts';
 import { prepare, type Statements } from './statements.ts';
 import { UseMarks } from './use-marks.ts';
@@ -60,14 +63,23 @@ const busyTimeoutMs = 2_000;
 
 /** The ledger in one SQLite file. Each method is one statement or one synchronous transaction: nothing awaits inside. */
 export class SqliteLedger implements Ledger {
+  /** As they stand, for the journal. */
+  readonly rows: LedgerRows;
   readonly #db: Database.Database;
   readonly #sql: Statements;
   readonly #marks: UseMarks;
+  readonly #damage: DamageWatch;
 
-  /** `path` may be `:memory:`. Throws when the file cannot be opened, is no ledger, or was written by a newer version. */
-  constructor(path: string) {
+  /**
+   * `path` may be `:memory:`. Throws when the file cannot be opened, is no ledger, or was written by a newer version.
+   * `onDamage` hears once of damage that shows later.
+   */
+  constructor(path: string, onDamage: (error: Error) => void = () => undefined) {
     this.#db = openFile(path);
-    this.#sql = prepare(this.#db);
+    this.#damage = new DamageWatch(onDamage);
+    const watched = this.#damage.over(this.#db);
+    this.#sql = preparedOrClosed(this.#db, () => prepare(watched));
+    this.rows = preparedOrClosed(this.#db, () => new LedgerRows(watched));
     this.#marks = new UseMarks((marks) =>
       this.#transaction(() => {
         for (const [digest, at] of marks) this.#sql.touch.run({ digest, at });
@@ -79,6 +91,7 @@ export class SqliteLedger implements Ledger {
     try {
       return this.#db.transaction(work)();
     } catch (error) {
+      this.#damage.note(error);
       throw error instanceof Database.SqliteError && error.code === 'SQLITE_FULL'
         ? new NoRoom('the disk is full', { cause: error })
         : error;
@@ -222,7 +235,7 @@ export class SqliteLedger implements Ledger {
     after,
     limit,
   }: {
-    readonly after?: UseOrder;
+    readonly after?: UseOrder | undefined;
     readonly limit: number;
   }): Promise<readonly Unreferenced[]> {
     this.#marks.flush();
@@ -237,6 +250,7 @@ export class SqliteLedger implements Ledger {
   }
 
   async evict(digest: Digest, inUse: ReadonlySet<Digest>): Promise<readonly { digest: Digest; size: number }[]> {
+    this.#marks.flush();
     return this.#transaction(() => {
       const evicted: { digest: Digest; size: number }[] = [];
       const drop = (candidate: Digest, mayBeManifest: boolean): void => {
@@ -245,6 +259,7 @@ export class SqliteLedger implements Ledger {
         this.#sql.usedWithTag.run({ digest: candidate });
         this.#sql.fallBack.run(candidate);
         this.#sql.dropTagsOf.run(candidate);
+        this.#sql.dropFallbacksTo.run(candidate);
         this.#sql.dropLinksOf.run(candidate);
         const children = this.#sql.childrenOf.pluck().all(candidate) as Digest[];
         this.#sql.removeBlob.run(candidate);
@@ -329,6 +344,11 @@ export class SqliteLedger implements Ledger {
     return this.#sql.removePin.run(pattern).changes > 0;
   }
 
+  /** For filling it anew, before anything uses it. */
+  refill(): LedgerRefill {
+    return new LedgerRefill(this.#db);
+  }
+
   /** True once after a stop that left nothing to reconcile; from then on false until the next {@link close}. */
   async takeCleanMark(): Promise<boolean> {
     // Synced, or a power loss could bring the mark back after a start that was not followed by a clean stop.
@@ -369,9 +389,22 @@ function openFile(path: string): Database.Database {
     return db;
   } catch (error) {
     db.close();
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new Error(`the ledger cannot be opened: ${reason}`, { cause: error });
+    throw cannotBeOpened(error);
   }
+}
+
+function preparedOrClosed<T>(db: Database.Database, prepare: () => T): T {
+  try {
+    return prepare();
+  } catch (error) {
+    db.close();
+    throw cannotBeOpened(error);
+  }
+}
+
+function cannotBeOpened(error: unknown): Error {
+  const reason = error instanceof Error ? error.message : String(error);
+  return new Error(`the ledger cannot be opened: ${reason}`, { cause: error });
 }
 
 /** What a manifest that is no index is complete for: the tag gives it to every asker alike. */

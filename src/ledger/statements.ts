@@ -1,6 +1,6 @@
 import type Database from 'better-sqlite3';
 
-/** All the SQL there is, prepared once per open file. */
+/** The SQL of the port, prepared once per open file. */
 export type Statements = ReturnType<typeof prepare>;
 
 // A manifest is whole when everything directly below it is stored. What an index lists is judged per entry.
@@ -11,9 +11,14 @@ const isWhole = (manifest: string) => `
     AND NOT EXISTS (SELECT 1 FROM blobs b WHERE b.digest = c.child)
   )`;
 
-// As long as its tag's own digest is stored, which goes first.
+// As long as its tag's own digest is there to go first. One that may not go either, because something refers to it or it is a
+// fallback too, keeps nothing: two that wait for each other would stay for ever.
 const isFallback = (digest: string) => `
-  EXISTS (SELECT 1 FROM tags JOIN blobs tagged ON tagged.digest = tags.digest WHERE tags.fallback = ${digest})`;
+  EXISTS (
+    SELECT 1 FROM tags JOIN blobs tagged ON tagged.digest = tags.digest
+    WHERE tags.fallback = ${digest} AND tagged.parents = 0
+    AND NOT EXISTS (SELECT 1 FROM tags other WHERE other.fallback = tags.digest)
+  )`;
 
 const isUntagged = `
   NOT EXISTS (
@@ -28,7 +33,7 @@ const below = `
     UNION SELECT child, children.kind FROM children JOIN down ON parent = down.digest
   )`;
 
-export function prepare(db: Database.Database) {
+export function prepare(db: Pick<Database.Database, 'prepare'>) {
   return {
     blob: db.prepare('SELECT digest, size, is_public, stored_at FROM blobs WHERE digest = ?'),
     blobs: db.prepare('SELECT digest, size, is_public, stored_at FROM blobs WHERE digest > ? ORDER BY digest LIMIT ?'),
@@ -55,28 +60,45 @@ export function prepare(db: Database.Database) {
       FROM blobs WHERE digest = ? AND parents = 0 AND NOT ${isFallback('blobs.digest')}`),
     childrenOf: db.prepare("SELECT child FROM children WHERE parent = ? AND kind = 'blob'"),
     fallBack: db.prepare(`
-      UPDATE tags SET digest = fallback, fallback = NULL, checked_at = 0 WHERE digest = ? AND fallback IS NOT NULL`),
+      UPDATE tags SET digest = fallback, fallback = NULL, checked_at = 0
+      WHERE digest = ? AND fallback IN (SELECT digest FROM manifests)`),
     usedWithTag: db.prepare(`
       UPDATE blobs SET used_at = MAX(used_at, (SELECT used_at FROM blobs WHERE digest = @digest))
       WHERE digest IN (SELECT fallback FROM tags WHERE digest = @digest)`),
     dropTagsOf: db.prepare('DELETE FROM tags WHERE digest = ?'),
+    dropFallbacksTo: db.prepare('UPDATE tags SET fallback = NULL WHERE fallback = ?'),
     dropLinksOf: db.prepare('DELETE FROM links WHERE digest = ?'),
 
     reposOf: db.prepare('SELECT registry, repository FROM links WHERE digest = ?'),
     tagsOf: db.prepare('SELECT registry, repository, tag FROM tags WHERE digest = ?'),
     namesAbove: db.prepare(`
       WITH RECURSIVE up (digest) AS (SELECT @digest UNION SELECT parent FROM children JOIN up ON child = up.digest)
-      SELECT registry, repository, tag, digest, checked_at FROM up JOIN tags USING (digest)
+      SELECT registry, repository, tag, digest, checked_at
+      FROM up CROSS JOIN manifests USING (digest) CROSS JOIN tags USING (digest)
       UNION ALL
-      SELECT registry, repository, NULL, digest, NULL FROM up JOIN manifests USING (digest) JOIN links USING (digest)
-      WHERE ${isUntagged}
+      SELECT registry, repository, NULL, digest, NULL
+      FROM up CROSS JOIN manifests USING (digest) CROSS JOIN blobs USING (digest) CROSS JOIN links USING (digest)
+      WHERE parents = 0 AND ${isUntagged}
       LIMIT @limit`),
+    // Links are many, and of those without a tag only the ones up to the last with a tag can be on the page.
     imageNames: db.prepare(`
-      SELECT registry, repository, tag, digest, checked_at FROM tags JOIN manifests USING (digest)
-      WHERE (registry, repository, tag, digest) > (@registry, @repository, @tag, @digest)
+      WITH tagged AS MATERIALIZED (
+        SELECT registry, repository, tag, digest, checked_at FROM tags JOIN manifests USING (digest)
+        WHERE (registry, repository, tag, digest) > (@registry, @repository, @tag, @digest)
+        ORDER BY registry, repository, tag LIMIT @limit
+      )
+      SELECT * FROM tagged
       UNION ALL
-      SELECT registry, repository, '', digest, NULL FROM links JOIN manifests USING (digest) JOIN blobs USING (digest)
-      WHERE parents = 0 AND ${isUntagged} AND (registry, repository, '', digest) > (@registry, @repository, @tag, @digest)
+      SELECT * FROM (
+        SELECT registry, repository, '', digest, NULL FROM links CROSS JOIN blobs USING (digest)
+        WHERE (registry, repository, digest) > (@registry, @repository, CASE @tag WHEN '' THEN @digest ELSE '~' END)
+        AND (registry, repository) <= (
+          SELECT registry, repository FROM (SELECT registry, repository FROM tagged LIMIT 1 OFFSET @limit - 1)
+          UNION ALL SELECT '~', '~' LIMIT 1
+        )
+        AND EXISTS (SELECT 1 FROM manifests WHERE manifests.digest = links.digest) AND parents = 0 AND ${isUntagged}
+        ORDER BY registry, repository, digest LIMIT @limit
+      )
       ORDER BY registry, repository, tag, digest LIMIT @limit`),
     image: db.prepare('SELECT media_type, used_at FROM manifests JOIN blobs USING (digest) WHERE digest = ?'),
     missingBelow: db.prepare(`

@@ -13,7 +13,7 @@ export class UseMarks {
   }
 
   mark(digest: Digest, at: number): void {
-    this.#marks.set(digest, at);
+    this.#marks.set(digest, Math.max(at, this.#marks.get(digest) ?? at));
     this.#flushLater();
   }
 

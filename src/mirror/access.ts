@@ -8,6 +8,7 @@ import { isFresh } from './freshness.ts';
 import { limits } from './limits.ts';
 import type { BlobRecord, Clock, Ledger } from './ports.ts';
 import type { Registries } from './registries.ts';
+import { unlessNoRoom } from './unless-no-room.ts';
 import { vouchesFor, type Wanted } from './vouch.ts';
 
 interface Deps {
@@ -61,7 +62,8 @@ export class Access {
     const wanted: Wanted = kind === 'blob' ? { kind, digest } : { kind, reference: { kind: 'digest', digest } };
     const head = await asker.awaiting(this.#ask(repository, wanted, { size }));
     if (!head.ok) return fail(explain(head.failure, repository, wanted));
-    await this.#ledger.link(repository, { digest, isPublic: !head.value.withCredentials }, this.#clock.now());
+    const proof = { digest, isPublic: !head.value.withCredentials };
+    await unlessNoRoom(this.#ledger.link(repository, proof, this.#clock.now()));
     return ok(undefined);
   }
 
@@ -73,11 +75,11 @@ export class Access {
 
     const head = await asker.awaiting(this.#ask(repository, wanted, { anonymously: true }));
     if (head.ok) {
-      await this.#ledger.setVisibility(repository, true, this.#clock.now());
+      await unlessNoRoom(this.#ledger.setVisibility(repository, true, this.#clock.now()));
       return ok(undefined);
     }
     if (head.failure.kind === 'denied') {
-      await this.#ledger.setVisibility(repository, false, this.#clock.now());
+      await unlessNoRoom(this.#ledger.setVisibility(repository, false, this.#clock.now()));
       return fail(onlyForUsers(repository));
     }
     // What was seen last holds while the upstream cannot say otherwise: a dead link must not open or close anything.

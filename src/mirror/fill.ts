@@ -85,7 +85,7 @@ export class Fill {
    * Writes from the first answer on until the blob is complete. A broken connection is taken up again where it broke, for as
    * long as there is progress. `onPiece` is told where the piece that was just written began.
    *
-   * @throws {NoRoom} with the bytes thrown away: what does not fit now is not worth keeping
+   * @throws {NoRoom}
    * @throws {Unwritable}
    */
   async complete(first: UpstreamBlob, onPiece: (start: number) => void): Promise<Result<void, UpstreamFailure>> {
@@ -139,9 +139,7 @@ export class Fill {
     try {
       await this.#writer.append(piece);
     } catch (error) {
-      if (!(error instanceof NoRoom)) throw new Unwritable(messageOf(error), { cause: error });
-      await this.#writer.discard();
-      throw error;
+      throw error instanceof NoRoom ? error : new Unwritable(messageOf(error), { cause: error });
     }
     onPiece(start);
   }

@@ -1,11 +1,13 @@
-import type { Digest } from '../oci/digest.ts';
+import type { Digest, Digester } from '../oci/digest.ts';
 import type { Repository } from '../oci/repository-name.ts';
 import { fail, ok, type Result } from '../oci/result.ts';
 import { type BlobBody, BrokenBody } from './blob-body.ts';
 import type { UpstreamFailure } from './failure.ts';
 import { type Destination, Fill, type FillDeps, letGo } from './fill.ts';
+import { limits } from './limits.ts';
 import { Movement } from './movement.ts';
-import type { BlobStore, BlobWriter, Ledger, UpstreamBlob } from './ports.ts';
+import { type BlobStore, type BlobWriter, type Ledger, NoRoom, type UpstreamBlob } from './ports.ts';
+import { UpstreamBody } from './upstream-body.ts';
 
 /** What is known of a flight when the upstream's headers are here. */
 interface Opened {
@@ -21,6 +23,8 @@ type NotOpened = UpstreamFailure | NoFlight;
 export type FlightEnd =
   | { readonly kind: 'stored' }
   | { readonly kind: 'not-started' }
+  /** There was room at the start, and is none any more. Its readers go on without it. */
+  | { readonly kind: 'no-room' }
   | { readonly kind: 'broken'; readonly failure: UpstreamFailure; readonly cause?: unknown };
 
 export interface FlightDeps extends FillDeps {
@@ -52,6 +56,7 @@ export class Flight {
   readonly #stop: AbortSignal;
   readonly #startedAt: number;
   #writer: BlobWriter | undefined;
+  #digester: Digester | undefined;
   #size: number | undefined;
   #visible = 0;
   #isWhole = false;
@@ -123,9 +128,15 @@ export class Flight {
       this.#size = fill.size;
       openedWith(ok({ size: fill.size, withCredentials }));
       await this.#replay(writer, first.value);
-      const filled = await fill.complete(first.value, (start) => this.#show(writer.written, start));
-      return filled.ok ? await this.#land(writer, withCredentials) : await this.#crash(writer, filled.failure);
+      try {
+        const filled = await fill.complete(first.value, (start) => this.#show(writer.written, start));
+        return filled.ok ? await this.#land(writer, withCredentials) : await this.#crash(writer, filled.failure);
+      } catch (error) {
+        if (error instanceof NoRoom) await this.#giveUpRoom(writer);
+        throw error;
+      }
     } catch (error) {
+      if (error instanceof NoRoom) return { kind: 'no-room' };
       // Ours, not the upstream's: what exactly is for the log, not for clients.
       const reason = "this server's own storage fails; its log says why";
       return { kind: 'broken', failure: { kind: 'unavailable', reason, retryAfterSeconds: 1 }, cause: error };
@@ -165,8 +176,40 @@ export class Flight {
     this.movement.moved();
     await writer.commit();
     const blob = { digest: this.digest, size, isPublic: !withCredentials, storedAt: this.#deps.clock.now() };
-    await this.#deps.ledger.addBlob(blob, this.repository);
+    try {
+      await this.#deps.ledger.addBlob(blob, this.repository);
+    } catch (error) {
+      await this.#deps.store.delete(this.digest, size);
+      throw error;
+    }
     return { kind: 'stored' };
+  }
+
+  /** What does not fit now is not worth keeping; its readers go on from here. There is more to come, so this is no last piece. */
+  async #giveUpRoom(writer: BlobWriter): Promise<void> {
+    if (!this.#isWhole) {
+      this.#digester = writer.digester();
+      this.#visible = writer.written;
+    }
+    await writer.discard();
+  }
+
+  /**
+   * For a reader that has all that is visible, when there is no room for more: the rest, straight from the upstream.
+   *
+   * @throws {BrokenBody}
+   */
+  async onwards(): Promise<UpstreamBody> {
+    const { upstream, repository, digest } = this.#destination;
+    const first = this.#visible;
+    const answer = await upstream.getBlob(repository.name, digest, { first }, { deadlineMs: limits.askDeadlineMs });
+    if (!answer.ok) throw new BrokenBody(answer.failure.reason);
+    if (answer.value.start > first) {
+      await letGo(answer.value);
+      throw new BrokenBody(`asked for bytes from ${first} on, the upstream sent those from ${answer.value.start}`);
+    }
+    const body = without(first - answer.value.start, answer.value.body);
+    return new UpstreamBody({ ...answer.value, start: first, body }, digest, this.#digester?.fork());
   }
 
   /** Bytes of an upstream that contradicts itself are not worth keeping; those before a broken connection are. */
@@ -181,6 +224,7 @@ class FlightReader implements BlobBody {
   readonly #flight: Flight;
   readonly #writer: BlobWriter;
   readonly #hold: AsyncDisposable;
+  #onwards: Promise<UpstreamBody> | undefined;
 
   constructor(flight: Flight, writer: BlobWriter, { size, hold }: { size: number | undefined; hold: AsyncDisposable }) {
     this.size = size;
@@ -196,12 +240,36 @@ class FlightReader implements BlobBody {
       if (available > 0) return this.#writer.read(target.subarray(0, Math.min(target.length, available)), position);
       if (this.#flight.isWhole) return 0;
       const { end } = this.#flight;
+      if (end?.kind === 'no-room') return this.#readOnwards(target, position);
       if (end !== undefined) throw new BrokenBody(end.kind === 'broken' ? end.failure.reason : end.kind);
       await moved;
     }
   }
 
+  async #readOnwards(target: Uint8Array, position: number): Promise<number> {
+    this.#onwards ??= this.#flight.onwards();
+    const body = await this.#onwards;
+    // A range that begins further on: what comes before it has to be hashed, too.
+    while (body.position < position) {
+      const skipped = new Uint8Array(Math.min(limits.skippedPieceBytes, position - body.position));
+      if ((await body.read(skipped, body.position)) === 0) return 0;
+    }
+    return body.read(target, position);
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#hold[Symbol.asyncDispose]();
+    const onwards = await this.#onwards?.catch(() => undefined);
+    await onwards?.[Symbol.asyncDispose]();
+  }
+}
+
+/** The pieces without so many bytes at the beginning, of a registry that ignores `Range`. */
+async function* without(bytes: number, pieces: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array> {
+  let left = bytes;
+  for await (const piece of pieces) {
+    const fresh = piece.subarray(Math.min(left, piece.length));
+    left -= piece.length - fresh.length;
+    if (fresh.length > 0) yield fresh;
   }
 }

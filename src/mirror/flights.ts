@@ -9,7 +9,6 @@ import { explain } from './explain.ts';
 import type { Failure } from './failure.ts';
 import { Flight, type FlightDeps, type FlightEnd, type NoFlight } from './flight.ts';
 import { limits } from './limits.ts';
-import { NoRoom } from './ports.ts';
 import type { Registries } from './registries.ts';
 import type { Wanted } from './vouch.ts';
 
@@ -36,6 +35,10 @@ export class Flights {
 
   constructor(deps: Deps) {
     this.#deps = deps;
+  }
+
+  get count(): number {
+    return this.#flights.size;
   }
 
   /**
@@ -65,6 +68,7 @@ export class Flights {
       const body = flight.follow();
       if (body !== undefined) return ok({ flight, body, collapsed: running !== undefined });
       const end = await flight.landed;
+      if (end.kind === 'no-room') return fail(end);
       return fail(end.kind === 'broken' ? explain(end.failure, repository, wanted) : { kind: 'stored-already' });
     }
   }
@@ -76,7 +80,7 @@ export class Flights {
     // `landed` never rejects.
     void flight.landed.then((end) => {
       this.#flights.delete(digest);
-      if (end.kind === 'broken' && end.cause instanceof NoRoom) this.#noRoom.set(digest, true);
+      if (end.kind === 'no-room') this.#noRoom.set(digest, true);
       this.#deps.onEnd(flight, end);
     });
     return flight;

@@ -16,6 +16,8 @@ export const limits = {
   noRoomMs: 60_000,
   /** Blobs so remembered. */
   maxNoRoom: 1_000,
+  /** What a reader throws away at once to get to its range, when its flight has no room any more. */
+  skippedPieceBytes: 256 * 1024,
   /** Waits before a broken fill asks again, each jittered; progress starts the list anew. */
   resumeBackoffMs: [250, 500, 1_000, 2_000, 4_000, 8_000],
   /** A bounded range up to this size may be asked for beside a flight that is far behind it. */

@@ -7,8 +7,9 @@ import { type Repository, repositoryText } from '../oci/repository-name.ts';
 import { fail, ok, type Result } from '../oci/result.ts';
 import type { UpstreamFailure } from './failure.ts';
 import { limits } from './limits.ts';
-import type { BlobStore, Clock, Ledger, ManifestRecord, UpstreamManifest } from './ports.ts';
+import { type BlobStore, type Clock, type Ledger, type ManifestRecord, NoRoom, type UpstreamManifest } from './ports.ts';
 import type { Registries } from './registries.ts';
+import { setAside } from './set-aside.ts';
 import { type Shared, SingleFlight } from './single-flight.ts';
 
 export interface Manifest {
@@ -50,7 +51,7 @@ export class Manifests {
     if (record === undefined) return undefined;
     const bytes = this.#hot.get(digest) ?? (await this.#readStored(record));
     if (bytes === undefined) {
-      if (await this.#ledger.forget(digest)) await this.#store.delete(digest, record.size);
+      await setAside(record, { ledger: this.#ledger, store: this.#store });
       return undefined;
     }
     this.#hot.set(digest, bytes);
@@ -104,12 +105,17 @@ export class Manifests {
       isPublic: !withCredentials,
       storedAt: this.#clock.now(),
     };
-    const stored = await this.#store.put(digest, bytes);
-    if (stored) {
+    const isKnown = (await this.read(digest)) !== undefined;
+    if (!isKnown && !(await this.#store.put(digest, bytes))) return ok({ record, bytes, stored: false });
+    try {
       await this.#ledger.addManifest(record, children.value, repository);
-      this.#hot.set(digest, bytes);
+    } catch (error) {
+      if (!isKnown) await this.#store.delete(digest, bytes.length);
+      if (error instanceof NoRoom) return ok({ record, bytes, stored: false });
+      throw error;
     }
-    return ok({ record, bytes, stored });
+    this.#hot.set(digest, bytes);
+    return ok({ record, bytes, stored: true });
   }
 }
 

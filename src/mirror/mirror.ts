@@ -6,6 +6,7 @@ import { Manifests } from './manifests.ts';
 import type { BlobStore, Clock, Ledger } from './ports.ts';
 import { PullBlob } from './pull-blob.ts';
 import { PullManifest } from './pull-manifest.ts';
+import { Refetch } from './refetch.ts';
 import type { Registries } from './registries.ts';
 import { Tags } from './tags.ts';
 
@@ -24,6 +25,7 @@ export interface Mirror {
   readonly blobs: PullBlob;
   readonly listings: Listings;
   readonly flights: Flights;
+  readonly refetch: Refetch;
 }
 
 export function createMirror(deps: MirrorDeps): Mirror {
@@ -36,5 +38,6 @@ export function createMirror(deps: MirrorDeps): Mirror {
     blobs: new PullBlob({ ...deps, access, flights }),
     listings: new Listings({ ...deps, access }),
     flights,
+    refetch: new Refetch({ ...deps, flights, manifests }),
   };
 }

@@ -2,7 +2,7 @@
  * What the pull path needs from the world. Everything is asynchronous and free of paths, descriptors and SQL, so that an
  * object store and a networked database can stand behind the same interfaces.
  */
-import type { Digest } from '../oci/digest.ts';
+import type { Digest, Digester } from '../oci/digest.ts';
 import type { Child } from '../oci/manifest.ts';
 import type { Reference, Tag } from '../oci/reference.ts';
 import type { Repository, RepositoryName } from '../oci/repository-name.ts';
@@ -40,8 +40,13 @@ export interface BlobWriter extends AsyncDisposable {
   restart(): Promise<void>;
   /** Hashes one further piece of the kept bytes; false when none is left. */
   replay(): Promise<boolean>;
-  /** Rejects with {@link NoRoom} when the disk is full, or the cap is reached by a blob of unknown size. */
+  /**
+   * Rejects with {@link NoRoom}, and nothing written, when the disk is full, or the cap is reached by a blob of unknown size,
+   * and nothing can be made to go.
+   */
   append(bytes: Uint8Array): Promise<void>;
+  /** The hash of what was written so far, for somebody who goes on without this writer. */
+  digester(): Digester;
   /** Reads what was written so far. */
   read(target: Uint8Array, position: number): Promise<number>;
   /** True if what was written is what the digest says. Ends the writing: call once, before `commit` or `discard`. */
@@ -56,9 +61,9 @@ export interface BlobWriter extends AsyncDisposable {
 
 export interface BlobStore {
   open(digest: Digest): Promise<BlobReader | undefined>;
-  /** Continues what an earlier writer left of this digest, or starts anew. */
+  /** Continues what an earlier writer left of this digest, or starts anew. For what the ledger does not have. */
   begin(digest: Digest): Promise<BlobWriter>;
-  /** Stores something small in one go, durably. False when the cap or the disk has no room. Throws if the digest is wrong. */
+  /** Stores something small that the ledger does not have in one go, durably. False when the cap or the disk has no room. Throws if the digest is wrong. */
   put(digest: Digest, bytes: Uint8Array): Promise<boolean>;
   /**
    * Gives back the room the blob was counted with: `counted` bytes or, where nobody knows, what its file has. Whoever passes
@@ -130,8 +135,11 @@ export interface Unreferenced {
   readonly names: readonly Name[];
 }
 
-/** A place in the order of use. */
-export type UseOrder = Pick<Unreferenced, 'usedAt' | 'digest'>;
+/** A place in the order of use; with an empty digest, before everything that was used at that time. */
+export interface UseOrder {
+  readonly usedAt: number;
+  readonly digest: Digest | '';
+}
 
 /** A stored manifest under one of its names; without a tag where nothing but its digest names it there. */
 export interface ImageName {
@@ -207,7 +215,7 @@ export interface Ledger {
    */
   touch(digest: Digest, at: number): void;
   /** Least recently used first, from `after` on. Without what a tag falls back to: that goes after the tag. */
-  leastUsed(page: { readonly after?: UseOrder; readonly limit: number }): Promise<readonly Unreferenced[]>;
+  leastUsed(page: { readonly after?: UseOrder | undefined; readonly limit: number }): Promise<readonly Unreferenced[]>;
   /**
    * Forgets a manifest that nothing refers to, its names, and the blobs that nothing else refers to, but for those in use;
    * or a blob that nothing refers to. Its bytes are then for the caller to delete. What it leaves was used when it was.

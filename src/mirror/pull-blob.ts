@@ -14,6 +14,9 @@ import { limits } from './limits.ts';
 import type { BlobStore, Clock, Ledger, UpstreamBlob } from './ports.ts';
 import { missed, type Provenance } from './provenance.ts';
 import type { Registries } from './registries.ts';
+import { setAside } from './set-aside.ts';
+import { StoredBody } from './stored-body.ts';
+import { unlessNoRoom } from './unless-no-room.ts';
 import { UpstreamBody } from './upstream-body.ts';
 import { vouchesFor } from './vouch.ts';
 
@@ -81,7 +84,8 @@ export class PullBlob {
     const head = await asker.awaiting(upstream.headBlob(repository.name, digest, { deadlineMs: limits.askDeadlineMs }));
     if (!head.ok) return fail(explain(head.failure, repository, wanted));
     if (!vouchesFor(head.value, wanted)) return fail(explain(notAbout(wanted), repository, wanted));
-    await this.#deps.ledger.link(repository, { digest, isPublic: !head.value.withCredentials }, this.#deps.clock.now());
+    const proof = { digest, isPublic: !head.value.withCredentials };
+    await unlessNoRoom(this.#deps.ledger.link(repository, proof, this.#deps.clock.now()));
     return ok({
       size: head.value.size,
       provenance: { kind: 'miss', stored: false, collapsed: false, detail: 'never-stored' },
@@ -102,10 +106,11 @@ export class PullBlob {
     const reader = await store.open(digest);
     if (reader?.size === record.size) {
       ledger.touch(digest, clock.now());
-      return ok({ body: reader, provenance: { kind: 'hit', since: record.storedAt } });
+      const body = new StoredBody(reader, () => setAside(record, this.#deps));
+      return ok({ body, provenance: { kind: 'hit', since: record.storedAt } });
     }
     await reader?.[Symbol.asyncDispose]();
-    if (await ledger.forget(digest)) await store.delete(digest, record.size);
+    await setAside(record, this.#deps);
     return ok(undefined);
   }
 

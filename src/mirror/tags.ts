@@ -10,6 +10,7 @@ import type { Clock, Ledger, TagRecord } from './ports.ts';
 import { missed, type Provenance } from './provenance.ts';
 import type { Registries } from './registries.ts';
 import { SingleFlight } from './single-flight.ts';
+import { unlessNoRoom } from './unless-no-room.ts';
 
 export interface Resolved {
   readonly manifest: Manifest;
@@ -106,7 +107,7 @@ export class Tags {
   }
 
   async #point(repository: Repository, tag: Tag, { record, stored }: Manifest): Promise<void> {
-    if (stored) await this.#ledger.setTag(repository, tag, record.digest, this.#clock.now());
+    if (stored) await unlessNoRoom(this.#ledger.setTag(repository, tag, record.digest, this.#clock.now()));
   }
 
   /** The fallback goes first: as long as there is one, the newer digest is not complete for somebody. */

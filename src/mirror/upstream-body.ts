@@ -18,13 +18,17 @@ export class UpstreamBody implements BlobBody {
   #position: number;
   #ended = false;
 
-  /** With a digest, `blob` must begin at 0 and reach to the end. */
-  constructor(blob: UpstreamBlob, digest?: Digest) {
+  /** With a digest, `blob` must reach to the end, and begin at 0 or where `digester` has got to. */
+  constructor(blob: UpstreamBlob, digest?: Digest, digester = digest && new Digester(algorithmOf(digest))) {
     this.size = blob.size;
     this.#pieces = blob.body[Symbol.asyncIterator]();
     this.#digest = digest;
-    this.#digester = digest && new Digester(algorithmOf(digest));
+    this.#digester = digester;
     this.#position = blob.start;
+  }
+
+  get position(): number {
+    return this.#position;
   }
 
   async read(target: Uint8Array, position: number): Promise<number> {

@@ -42,9 +42,14 @@ export class Digester {
   readonly #algorithm: DigestAlgorithm;
   readonly #hash: Hash;
 
-  constructor(algorithm: DigestAlgorithm) {
+  constructor(algorithm: DigestAlgorithm, hash = createHash(algorithm)) {
     this.#algorithm = algorithm;
-    this.#hash = createHash(algorithm);
+    this.#hash = hash;
+  }
+
+  /** Another one that goes on from here by itself. */
+  fork(): Digester {
+    return new Digester(this.#algorithm, this.#hash.copy());
   }
 
   update(bytes: Uint8Array): void {

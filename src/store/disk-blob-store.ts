@@ -2,37 +2,72 @@ import { randomUUID } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
 import { access, constants, open, readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { BlobReader, BlobStore, BlobWriter } from '../mirror/ports.ts';
+import { type BlobReader, type BlobStore, type BlobWriter, type Leftover, NoRoom } from '../mirror/ports.ts';
 import { algorithmOf, type Digest, digestOf } from '../oci/digest.ts';
 import type { Budget } from './budget.ts';
 import { openWriter } from './disk-blob-writer.ts';
-import { ensureDirectory, isDiskFull, renameDurably, sizeOf, unlessMissing } from './files.ts';
-import { digestOfFile, Layout } from './layout.ts';
+import { diskSpace, ensureDirectory, renameDurably, sizeOf, unlessMissing } from './files.ts';
+import { Holds } from './holds.ts';
+import { digestOfFile, digestOfLeftover, Layout } from './layout.ts';
+import { Room } from './room.ts';
 import { Turns } from './turns.ts';
+
+interface Options {
+  /** Bytes of the disk to be left for others; by default a part of it. */
+  readonly minFree?: number | undefined;
+  /**
+   * True where blobs/ may have files that the ledger, and so the budget, does not know: after a stop that was not clean,
+   * until {@link DiskBlobStore.reconciled}.
+   */
+  readonly mayHaveStrays?: boolean;
+}
+
+/** What is left for others by default: this share of the disk, and no more than so many bytes. */
+const defaultMinFree = { share: 0.05, maxBytes: 1024 ** 3 };
 
 /** Blobs as files named by their digest. Invariant: a path under `blobs/` exists only with verified content. */
 export class DiskBlobStore implements BlobStore {
+  readonly room: Room;
   readonly #layout: Layout;
-  readonly #budget: Budget;
-  readonly #turns = new Turns();
+  readonly #turns = new Turns<Digest>();
+  /** Who has a file under blobs/ open, and who a partial one. */
+  readonly #held = new Holds();
+  readonly #heldPartials = new Holds();
+  /** What was stored since the start; undefined once all that is there is counted. */
+  #countedSinceStart: Set<Digest> | undefined;
 
-  private constructor(layout: Layout, budget: Budget) {
+  private constructor(layout: Layout, room: Room, mayHaveStrays: boolean) {
     this.#layout = layout;
-    this.#budget = budget;
+    this.room = room;
+    this.#countedSinceStart = mayHaveStrays ? new Set() : undefined;
   }
 
   /**
-   * Makes the directories, throws away what a crash left in `incoming/`, and counts the partial files. Committed blobs are
-   * for the caller to count: the ledger knows their sum without a walk.
+   * Makes the directories, throws away what a crash left in `incoming/`, and counts partial and quarantined files. Committed
+   * blobs are for the caller to count: the ledger knows their sum without a walk.
    */
-  static async open(root: string, budget: Budget): Promise<DiskBlobStore> {
+  static async open(
+    root: string,
+    budget: Budget,
+    { minFree, mayHaveStrays = false }: Options = {},
+  ): Promise<DiskBlobStore> {
     const layout = new Layout(root);
     await rm(layout.incoming, { recursive: true, force: true });
-    for (const directory of [layout.blobs, layout.partial, layout.incoming]) await ensureDirectory(directory);
-    const store = new DiskBlobStore(layout, budget);
+    for (const directory of [layout.blobs, layout.partial, layout.quarantine, layout.incoming]) {
+      await ensureDirectory(directory);
+    }
+    const free = async () => (await diskSpace(layout.blobs)).free;
+    const store = new DiskBlobStore(layout, new Room(budget, { free, minFree: 0 }), mayHaveStrays);
+    await store.leaveFree(minFree);
     await store.check();
-    for (const name of await readdir(layout.partial)) budget.count((await stat(join(layout.partial, name))).size);
+    for (const { size } of await store.leftovers()) budget.count(size);
     return store;
+  }
+
+  /** In bytes; by default a part of the disk. */
+  async leaveFree(minFree: number | undefined): Promise<void> {
+    const { size } = await diskSpace(this.#layout.blobs);
+    this.room.minFree = minFree ?? Math.min(defaultMinFree.maxBytes, Math.floor(size * defaultMinFree.share));
   }
 
   /** Rejects when the directories cannot be written to. */
@@ -43,28 +78,65 @@ export class DiskBlobStore implements BlobStore {
   }
 
   async open(digest: Digest): Promise<BlobReader | undefined> {
-    const handle = await openIfThere(this.#layout.blob(digest));
-    if (handle === undefined) return undefined;
+    const letGo = this.#held.hold(digest);
     try {
-      return new DiskBlobReader(handle, (await handle.stat()).size);
+      const handle = await open(this.#layout.blob(digest), 'r').catch(unlessMissing);
+      if (handle !== undefined) return await readerOf(handle, letGo);
+      letGo();
+      return undefined;
     } catch (error) {
-      await handle.close();
+      letGo();
       throw error;
     }
   }
 
   begin(digest: Digest): Promise<BlobWriter> {
-    return openWriter(digest, { layout: this.#layout, budget: this.#budget, turns: this.#turns });
+    const land = () => this.#turns.take(digest, () => this.#land(digest));
+    const place = { layout: this.#layout, room: this.room, partials: this.#heldPartials, blobs: this.#held, land };
+    return this.#turns.take(digest, () => openWriter(digest, place));
+  }
+
+  /** The bytes are counted for the partial file already. */
+  async #land(digest: Digest): Promise<void> {
+    const path = this.#layout.blob(digest);
+    const replaced = (await sizeOf(path)) ?? 0;
+    await renameDurably(this.#layout.leftover('partial', digest), path);
+    this.room.budget.release(this.#isStray(digest) ? 0 : replaced);
+    this.#countedSinceStart?.add(digest);
+  }
+
+  /** For a file under blobs/ that the ledger does not have. */
+  #isStray(digest: Digest): boolean {
+    return this.#countedSinceStart?.has(digest) === false;
+  }
+
+  /** Somebody else has just stored it. */
+  async #isCounted(digest: Digest): Promise<boolean> {
+    return !this.#isStray(digest) && (await sizeOf(this.#layout.blob(digest))) !== undefined;
   }
 
   async put(digest: Digest, bytes: Uint8Array): Promise<boolean> {
     if (digestOf(bytes, algorithmOf(digest)) !== digest) throw new Error(`put of bytes that are not ${digest}`);
-    return this.#turns.take(digest, () => this.#put(digest, bytes));
+    if (await this.#isCounted(digest)) return true;
+    // Before the turn: what is made to go for it may have to take that turn.
+    if (!(await this.room.take(bytes.length))) return false;
+    try {
+      return await this.room.relieving(bytes.length, () =>
+        this.#turns.take(digest, () => this.#put(digest, bytes)),
+      );
+    } catch (error) {
+      this.room.budget.cancel(bytes.length);
+      if (error instanceof NoRoom) return false;
+      throw error;
+    }
   }
 
   async #put(digest: Digest, bytes: Uint8Array): Promise<boolean> {
-    if ((await sizeOf(this.#layout.blob(digest))) !== undefined) return true;
-    if (!this.#budget.reserve(bytes.length)) return false;
+    if (await this.#isCounted(digest)) {
+      this.room.budget.cancel(bytes.length);
+      return true;
+    }
+    const path = this.#layout.blob(digest);
     const incoming = join(this.#layout.incoming, randomUUID());
     try {
       const handle = await open(incoming, 'wx');
@@ -74,25 +146,87 @@ export class DiskBlobStore implements BlobStore {
       } finally {
         await handle.close();
       }
-      await renameDurably(incoming, this.#layout.blob(digest));
-      return true;
+      await renameDurably(incoming, path);
     } catch (error) {
-      this.#budget.release(bytes.length);
       await rm(incoming, { force: true });
-      if (isDiskFull(error)) return false;
       throw error;
     }
+    this.room.budget.written(bytes.length);
+    this.#countedSinceStart?.add(digest);
+    return true;
   }
 
   delete(digest: Digest, counted?: number): Promise<void> {
-    return this.#turns.take(digest, () => this.#delete(digest, counted));
+    return this.#turns.take(digest, async () => {
+      const path = this.#layout.blob(digest);
+      const bytes = counted ?? (await sizeOf(path)) ?? 0;
+      await rm(path, { force: true });
+      this.#held.afterwards(digest, () => this.room.budget.release(bytes));
+    });
   }
 
-  async #delete(digest: Digest, counted?: number): Promise<void> {
-    const path = this.#layout.blob(digest);
-    const size = (await sizeOf(path)) ?? 0;
-    await rm(path, { force: true });
-    this.#budget.release(counted ?? size);
+  quarantine(digest: Digest, counted: number): Promise<void> {
+    return this.#turns.take(digest, async () => {
+      const [path, place] = [this.#layout.blob(digest), this.#layout.leftover('quarantined', digest)];
+      const size = (await sizeOf(path)) ?? 0;
+      const replaced = (await sizeOf(place)) ?? 0;
+      // What has grown is more than there is room for.
+      if (size > counted) await rm(path);
+      else if (size > 0) await renameDurably(path, place);
+      const isKept = size > 0 && size <= counted;
+      this.room.budget.release(isKept ? counted - size + replaced : counted);
+    });
+  }
+
+  async inUse(): Promise<ReadonlySet<Digest>> {
+    return new Set([...this.#held.digests(), ...this.#heldPartials.digests()]);
+  }
+
+  async leftovers(): Promise<readonly Leftover[]> {
+    return [...(await this.#leftovers('quarantined')), ...(await this.#leftovers('partial'))];
+  }
+
+  /** The oldest first. A stray file among them counts too: its bytes are there. */
+  async #leftovers(kind: Leftover['kind']): Promise<readonly Leftover[]> {
+    const found: Leftover[] = [];
+    for (const name of await readdir(this.#layout.directoryOf(kind))) {
+      const digest = digestOfLeftover(name);
+      if (digest === undefined || (kind === 'partial' && this.#heldPartials.has(digest))) continue;
+      const file = await stat(this.#layout.leftover(kind, digest)).catch(unlessMissing);
+      if (file !== undefined) found.push({ kind, digest, size: file.size, at: file.mtimeMs });
+    }
+    return found.toSorted((one, other) => one.at - other.at);
+  }
+
+  drop({ kind, digest }: Leftover): Promise<boolean> {
+    return this.#turns.take(digest, async () => {
+      if (kind === 'partial' && this.#heldPartials.has(digest)) return false;
+      const path = this.#layout.leftover(kind, digest);
+      const size = await sizeOf(path);
+      if (size === undefined) return false;
+      await rm(path);
+      this.room.budget.release(size);
+      return true;
+    });
+  }
+
+  /**
+   * For a file that the ledger does not have: counts it when `record`, given its size, has recorded it. Nothing else happens
+   * to the digest meanwhile.
+   */
+  adopt(digest: Digest, record: (size: number) => Promise<boolean>): Promise<boolean> {
+    return this.#turns.take(digest, async () => {
+      const size = await sizeOf(this.#layout.blob(digest));
+      if (size === undefined || !this.#isStray(digest) || !(await record(size))) return false;
+      this.room.budget.count(size);
+      this.#countedSinceStart?.add(digest);
+      return true;
+    });
+  }
+
+  /** All that is under blobs/ is counted from now on. */
+  reconciled(): void {
+    this.#countedSinceStart = undefined;
   }
 
   async *list(): AsyncIterable<{ readonly digest: Digest; readonly size: number; readonly storedAt: number }> {
@@ -111,10 +245,12 @@ export class DiskBlobStore implements BlobStore {
 class DiskBlobReader implements BlobReader {
   readonly size: number;
   readonly #handle: FileHandle;
+  readonly #letGo: () => void;
 
-  constructor(handle: FileHandle, size: number) {
+  constructor(handle: FileHandle, size: number, letGo: () => void) {
     this.#handle = handle;
     this.size = size;
+    this.#letGo = letGo;
   }
 
   async read(target: Uint8Array, position: number): Promise<number> {
@@ -122,7 +258,20 @@ class DiskBlobReader implements BlobReader {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#handle.close();
+    try {
+      await this.#handle.close();
+    } finally {
+      this.#letGo();
+    }
+  }
+}
+
+async function readerOf(handle: FileHandle, letGo: () => void): Promise<BlobReader> {
+  try {
+    return new DiskBlobReader(handle, (await handle.stat()).size, letGo);
+  } catch (error) {
+    await handle.close();
+    throw error;
   }
 }
 
@@ -132,8 +281,4 @@ async function entriesOf(directory: string): Promise<string[]> {
     if (error instanceof Error && 'code' in error && error.code === 'ENOTDIR') return [];
     throw error;
   });
-}
-
-async function openIfThere(path: string): Promise<FileHandle | undefined> {
-  return open(path, 'r').catch(unlessMissing);
 }

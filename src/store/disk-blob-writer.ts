@@ -2,11 +2,10 @@ import { constants, open, rm } from 'node:fs/promises';
 import type { BlobWriter } from '../mirror/ports.ts';
 import { NoRoom } from '../mirror/ports.ts';
 import { algorithmOf, type Digest, Digester } from '../oci/digest.ts';
-import type { Budget } from './budget.ts';
-import { hasFreeSpace, isDiskFull, renameDurably, sizeOf } from './files.ts';
+import type { Holds } from './holds.ts';
 import type { Layout } from './layout.ts';
+import type { Room } from './room.ts';
 import { SharedFile, writeFully } from './shared-file.ts';
-import type { Turns } from './turns.ts';
 
 /** How much is reserved at once where nobody knows how long the blob is. */
 const unknownSizeStepBytes = 8 * 1024 * 1024;
@@ -14,16 +13,32 @@ const replayPieceBytes = 1024 * 1024;
 
 interface Place {
   readonly layout: Layout;
-  readonly budget: Budget;
-  readonly turns: Turns;
+  readonly room: Room;
+  /** Who has the partial file open, and who the file under blobs/. */
+  readonly partials: Holds;
+  readonly blobs: Holds;
+  /** Puts the file into its place under blobs/. */
+  readonly land: (digest: Digest) => Promise<void>;
+}
+
+interface OwnPlace extends Omit<Place, 'land'> {
+  readonly land: () => Promise<void>;
 }
 
 /** Opens the partial file of a digest. The caller sees to it that a digest has one writer at a time. */
 export async function openWriter(digest: Digest, place: Place): Promise<BlobWriter> {
-  const handle = await open(place.layout.partialOf(digest), constants.O_RDWR | constants.O_CREAT);
+  const handle = await open(place.layout.leftover('partial', digest), constants.O_RDWR | constants.O_CREAT);
   try {
     const { size } = await handle.stat();
-    return new DiskBlobWriter(digest, place, { file: new SharedFile(handle), kept: size });
+    let letGo = place.partials.hold(digest);
+    const land = async () => {
+      await place.land(digest);
+      const letGoOfPartial = letGo;
+      letGo = place.blobs.hold(digest);
+      letGoOfPartial();
+    };
+    const file = new SharedFile(handle, () => letGo());
+    return new DiskBlobWriter(digest, { ...place, land }, { file, kept: size });
   } catch (error) {
     await handle.close();
     throw error;
@@ -32,28 +47,26 @@ export async function openWriter(digest: Digest, place: Place): Promise<BlobWrit
 
 class DiskBlobWriter implements BlobWriter {
   readonly #digest: Digest;
-  readonly #layout: Layout;
-  readonly #budget: Budget;
-  readonly #turns: Turns;
+  readonly #place: OwnPlace;
   readonly #file: SharedFile;
   readonly #ownHold: AsyncDisposable | undefined;
   readonly #digester: Digester;
-  /** Invariant: the budget counts exactly these bytes for this writer; never fewer than the file has. */
+  /** Invariant: the budget counts exactly these bytes for this writer, `#taken - #onDisk` of them as promised. */
   #taken: number;
+  #onDisk: number;
   #kept: number;
   #written = 0;
   #state: 'writing' | 'verified' | 'refuted' | 'ended' = 'writing';
 
-  constructor(digest: Digest, { layout, budget, turns }: Place, { file, kept }: { file: SharedFile; kept: number }) {
+  constructor(digest: Digest, place: OwnPlace, { file, kept }: { file: SharedFile; kept: number }) {
     this.#kept = kept;
     this.#digest = digest;
-    this.#layout = layout;
-    this.#budget = budget;
-    this.#turns = turns;
+    this.#place = place;
     this.#file = file;
     this.#ownHold = file.hold();
     this.#digester = new Digester(algorithmOf(digest));
     this.#taken = kept;
+    this.#onDisk = kept;
   }
 
   get kept(): number {
@@ -68,20 +81,26 @@ class DiskBlobWriter implements BlobWriter {
     return this.#file.hold();
   }
 
+  digester(): Digester {
+    return this.#digester.fork();
+  }
+
   async reserve(size: number): Promise<boolean> {
-    const onDisk = Math.max(this.#written, this.#kept);
-    if (!(await hasFreeSpace(this.#layout.partial, size - onDisk))) return false;
-    const missing = Math.max(0, size - this.#taken);
-    if (!this.#budget.reserve(missing)) return false;
-    this.#taken += missing;
+    return this.#take(Math.max(0, size - this.#taken));
+  }
+
+  async #take(bytes: number): Promise<boolean> {
+    if (!(await this.#place.room.take(bytes))) return false;
+    this.#taken += bytes;
     return true;
   }
 
   async restart(): Promise<void> {
     if (this.#written > 0) throw new Error('restart after bytes were hashed');
     await this.#file.handle.truncate(0);
-    this.#budget.release(this.#kept);
+    this.#place.room.budget.release(this.#kept);
     this.#taken -= this.#kept;
+    this.#onDisk = 0;
     this.#kept = 0;
   }
 
@@ -98,22 +117,20 @@ class DiskBlobWriter implements BlobWriter {
   async append(bytes: Uint8Array): Promise<void> {
     if (this.#state !== 'writing' || this.#written < this.kept)
       throw new Error('append before replay or after the end');
-    this.#makeRoom(bytes.length);
+    await this.#makeRoom(bytes.length);
+    await this.#place.room.relieving(bytes.length, () => writeFully(this.#file.handle, bytes, this.#written));
     this.#digester.update(bytes);
-    try {
-      await writeFully(this.#file.handle, bytes, this.#written);
-    } catch (error) {
-      throw isDiskFull(error) ? new NoRoom('the disk is full', { cause: error }) : error;
-    }
     this.#written += bytes.length;
+    this.#place.room.budget.written(bytes.length);
+    this.#onDisk += bytes.length;
   }
 
-  #makeRoom(bytes: number): void {
+  async #makeRoom(bytes: number): Promise<void> {
     const missing = this.#written + bytes - this.#taken;
     if (missing <= 0) return;
-    const step = [Math.max(missing, unknownSizeStepBytes), missing].find((room) => this.#budget.reserve(room));
-    if (step === undefined) throw new NoRoom(`no room for ${missing} more bytes of ${this.#digest}`);
-    this.#taken += step;
+    const step = Math.max(missing, unknownSizeStepBytes);
+    if ((await this.#take(step)) || (step > missing && (await this.#take(missing)))) return;
+    throw new NoRoom(`no room for ${missing} more bytes of ${this.#digest}`);
   }
 
   async read(target: Uint8Array, position: number): Promise<number> {
@@ -132,29 +149,27 @@ class DiskBlobWriter implements BlobWriter {
   async commit(): Promise<void> {
     if (this.#state !== 'verified') throw new Error(`commit of ${this.#digest} before it was verified`);
     await this.#file.handle.sync();
-    await this.#turns.take(this.#digest, () => this.#takeItsPlace());
-    await this.#ownHold?.[Symbol.asyncDispose]();
-  }
-
-  async #takeItsPlace(): Promise<void> {
-    const replaced = (await sizeOf(this.#layout.blob(this.#digest))) ?? 0;
-    await renameDurably(this.#layout.partialOf(this.#digest), this.#layout.blob(this.#digest));
+    await this.#place.land();
     this.#state = 'ended';
     this.#settle(this.#written);
-    this.#budget.release(replaced);
+    await this.#ownHold?.[Symbol.asyncDispose]();
   }
 
   async discard(): Promise<void> {
     if (this.#state === 'ended') return;
     this.#state = 'ended';
-    await rm(this.#layout.partialOf(this.#digest), { force: true });
-    this.#settle(0);
+    await rm(this.#place.layout.leftover('partial', this.#digest), { force: true });
+    // Readers of what was written so far keep its room.
+    this.#settle(this.#onDisk);
+    const { partials, room } = this.#place;
+    const onDisk = this.#onDisk;
+    partials.afterwards(this.#digest, () => room.budget.release(onDisk));
     await this.#ownHold?.[Symbol.asyncDispose]();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#state === 'ended') return;
-    // What the file has: an append that failed half-way has left bytes of its own.
+    // What the file has: a write that failed half-way has left bytes of its own.
     const { size } = await this.#file.handle.stat();
     if (this.#state === 'refuted' || size === 0) return this.discard();
     this.#state = 'ended';
@@ -164,7 +179,9 @@ class DiskBlobWriter implements BlobWriter {
 
   /** Gives back what was taken beyond the bytes that stay on disk. */
   #settle(staying: number): void {
-    this.#budget.release(this.#taken - staying);
+    const { budget } = this.#place.room;
+    budget.written(this.#taken - this.#onDisk);
+    budget.release(this.#taken - staying);
     this.#taken = 0;
   }
 }

@@ -53,10 +53,16 @@ export function unlessMissing(error: unknown): undefined {
   throw error;
 }
 
-/** Whether the disk that holds `path` has so many bytes left for this user. Others write there too: it is no promise. */
-export async function hasFreeSpace(path: string, bytes: number): Promise<boolean> {
-  const { bavail, bsize } = await statfs(path);
-  return bytes <= bavail * bsize;
+export interface DiskSpace {
+  /** What this user may still write. Others write there too: it is no promise. */
+  readonly free: number;
+  readonly size: number;
+}
+
+/** Of the disk that holds `path`, in bytes. */
+export async function diskSpace(path: string): Promise<DiskSpace> {
+  const { bavail, bsize, blocks } = await statfs(path);
+  return { free: bavail * bsize, size: blocks * bsize };
 }
 
 export function isDiskFull(error: unknown): boolean {

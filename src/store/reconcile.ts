@@ -1,12 +1,9 @@
-import type { BlobRecord, BlobStore, Ledger, Page } from '../mirror/ports.ts';
-import type { Budget } from './budget.ts';
+import type { BlobRecord, BlobStore, Ledger } from '../mirror/ports.ts';
+import type { DiskBlobStore } from './disk-blob-store.ts';
 
 export interface Reconciliation {
-  readonly store: BlobStore;
-  readonly ledger: Pick<Ledger, 'blob' | 'addBlob' | 'forget'>;
-  /** The ledger's rows in the order of their digests. */
-  readonly rows: (page: Page) => Promise<readonly BlobRecord[]>;
-  readonly budget: Budget;
+  readonly store: DiskBlobStore;
+  readonly ledger: Ledger;
   readonly now: () => number;
   readonly signal: AbortSignal;
 }
@@ -25,32 +22,36 @@ const rowsAtOnce = 500;
  * the ledger missed is as good as ever; only who may have it is not known any more, which is why it is not public.
  * Runs beside the service: meanwhile a row without its file is a miss like any other.
  */
-export async function reconcile({ store, ledger, rows, budget, now, signal }: Reconciliation): Promise<Reconciled> {
-  const startedAt = now();
+export async function reconcile({ store, ledger, now, signal }: Reconciliation): Promise<Reconciled> {
   let adopted = 0;
   let forgotten = 0;
-  for await (const record of allRows(rows)) {
+  for await (const record of allBlobs(ledger)) {
     if (signal.aborted) break;
     if ((await sizeInStore(store, record)) === record.size) continue;
     if (!(await ledger.forget(record.digest))) continue;
     await store.delete(record.digest, record.size);
     forgotten++;
   }
-  for await (const { digest, size, storedAt } of store.list()) {
+  for await (const { digest } of store.list()) {
     if (signal.aborted) break;
-    // What a flight has stored since is on its way into the ledger, and counted.
-    if (storedAt >= startedAt || (await ledger.blob(digest)) !== undefined) continue;
-    budget.count(size);
-    await ledger.addBlob({ digest, size, isPublic: false, storedAt: now() }, undefined);
-    adopted++;
+    if ((await ledger.blob(digest)) !== undefined) continue;
+    const isAdopted = await store.adopt(digest, async (size) => {
+      // It may be on its way into the ledger, or have come there since.
+      if ((await ledger.blob(digest)) !== undefined) return false;
+      await ledger.addBlob({ digest, size, isPublic: false, storedAt: now() }, undefined);
+      return true;
+    });
+    if (isAdopted) adopted++;
   }
+  if (!signal.aborted) store.reconciled();
   return { adopted, forgotten };
 }
 
-async function* allRows(read: Reconciliation['rows']): AsyncIterable<BlobRecord> {
+/** In the order of their digests. */
+export async function* allBlobs(ledger: Pick<Ledger, 'blobs'>): AsyncIterable<BlobRecord> {
   let after: string | undefined;
   for (;;) {
-    const rows = await read({ limit: rowsAtOnce, ...(after === undefined ? {} : { after }) });
+    const rows = await ledger.blobs({ limit: rowsAtOnce, ...(after === undefined ? {} : { after }) });
     yield* rows;
     after = rows.at(-1)?.digest;
     if (after === undefined) return;

@@ -3,11 +3,13 @@ import type { FileHandle } from 'node:fs/promises';
 /** An open file with several holders: the last one to let go closes it. */
 export class SharedFile {
   readonly handle: FileHandle;
+  readonly #onClosed: () => void;
   #holders = 0;
   #closed = false;
 
-  constructor(handle: FileHandle) {
+  constructor(handle: FileHandle, onClosed: () => void) {
     this.handle = handle;
+    this.#onClosed = onClosed;
   }
 
   /** Undefined once it is closed. */
@@ -22,7 +24,11 @@ export class SharedFile {
         this.#holders--;
         if (this.#holders > 0) return;
         this.#closed = true;
-        await this.handle.close();
+        try {
+          await this.handle.close();
+        } finally {
+          this.#onClosed();
+        }
       },
     };
   }

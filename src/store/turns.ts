@@ -1,17 +1,15 @@
-import type { Digest } from '../oci/digest.ts';
+/** One after the other per key: what measures a file and then changes it must not meet another that does so too. */
+export class Turns<K> {
+  readonly #last = new Map<K, Promise<unknown>>();
 
-/** One after the other per digest: what measures a file and then changes it must not meet another that does so too. */
-export class Turns {
-  readonly #last = new Map<Digest, Promise<unknown>>();
-
-  async take<T>(digest: Digest, work: () => Promise<T>): Promise<T> {
-    const before = this.#last.get(digest);
+  async take<T>(key: K, work: () => Promise<T>): Promise<T> {
+    const before = this.#last.get(key);
     const mine = before === undefined ? work() : before.then(work, work);
-    this.#last.set(digest, mine);
+    this.#last.set(key, mine);
     try {
       return await mine;
     } finally {
-      if (this.#last.get(digest) === mine) this.#last.delete(digest);
+      if (this.#last.get(key) === mine) this.#last.delete(key);
     }
   }
 }

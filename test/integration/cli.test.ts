@@ -7,7 +7,6 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { ExitCode } from '../../src/cli/io.ts';
 import { run } from '../../src/cli/run.ts';
 import { type Service, StartupError, startService } from '../../src/compose.ts';
-import type { Config } from '../../src/config/config.ts';
 
 // The commands are what is tested here; the service behind them has tests of its own.
 vi.mock('../../src/compose.ts', () => ({
@@ -95,7 +94,7 @@ describe('the command line', () => {
     [['sreve'], 'unknown command "sreve"; did you mean "serve"?'],
     [['xyzzy'], 'unknown command "xyzzy"'],
     [['constructor'], 'unknown command "constructor"'],
-    [['status'], 'status is not supported yet'],
+    [['show'], 'show is not supported yet'],
     [['user', 'add', 'bob', '--stdin'], 'user is not supported yet'],
     [['check', '--jsno'], 'check has no option --jsno; did you mean "--json"?'],
     [['serve', '--json'], 'serve has no option --json'],
@@ -104,6 +103,12 @@ describe('the command line', () => {
     [['serve', '--config='], 'the option --config needs a value'],
     [['check', '--json=yes'], 'the option --json takes no value'],
     [['check', 'other.json'], 'check takes no argument "other.json"'],
+    [['status', 'all'], 'status takes no argument "all"'],
+    [['ls', 'a', 'b'], 'ls takes one pattern, and not "b" as well'],
+    [['unpin'], 'unpin needs a pattern'],
+    [['gc', '--dryrun'], 'gc has no option --dryrun; did you mean "--dry-run"?'],
+    [['gc', '--repair'], 'gc has no option --repair'],
+    [['verify', '--repair=yes'], 'the option --repair takes no value'],
     [['--verbose'], 'unknown option --verbose'],
   ])('%j is refused with one sentence', async (argv, sentence) => {
     expect(await entrepot(argv)).toEqual({
@@ -236,8 +241,8 @@ describe('serve', () => {
     await vi.waitFor(() => expect(running.log).toContain('take effect at the next start'));
     expect(started.reload).toHaveBeenCalledExactlyOnceWith(
       expect.objectContaining({
-        storage: { path: join(directory, 'data'), maxSize: 1_000_000_000 },
-      } satisfies Partial<Config>),
+        storage: expect.objectContaining({ path: join(directory, 'data'), maxSize: 1_000_000_000 }) as object,
+      }),
     );
     expect(running.log).toContain('"settings":["listen.port"]');
     running.terminate();

@@ -44,7 +44,7 @@ describe('what is in effect', () => {
   test('an empty file runs', async () => {
     expect(redacted(await valid({}))).toEqual({
       listen: { host: '0.0.0.0', port: 5000 },
-      storage: { path: join(directory, 'data'), maxSize: '50GiB' },
+      storage: { path: join(directory, 'data'), maxSize: '50GiB', pins: [], gcEvery: '1d', gcGrace: '1d' },
       upstreams: {
         'docker.io': {
           endpoints: ['https://registry-1.docker.io'],
@@ -274,9 +274,6 @@ describe('settings without effect are refused', () => {
     [{ listen: { publicUrl: 'https://mirror' } }, 'listen.publicUrl'],
     [{ listen: { trustedProxies: [] } }, 'listen.trustedProxies'],
     [{ listen: { clientCa: 'a' } }, 'listen.clientCa'],
-    [{ storage: { minFree: '1GB' } }, 'storage.minFree'],
-    [{ storage: { maxAge: '30d' } }, 'storage.maxAge'],
-    [{ storage: { pins: [] } }, 'storage.pins'],
     [withUpstream({ allow: ['**'] }), 'upstreams["docker.io"].allow'],
     [withUpstream({ deny: ['**'] }), 'upstreams["docker.io"].deny'],
     [withUpstream({ search: true }), 'upstreams["docker.io"].search'],

@@ -1,6 +1,7 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Program } from './program.ts';
+import type { ImageListing, Status } from '../../../src/admin/operations.ts';
+import { type Outcome, outcomeOf, Program } from './program.ts';
 import { acquire, answers, type Cleanup, freePort, Scratch, until } from './scratch.ts';
 import type { Account } from './token-server.ts';
 import type { Upstream } from './upstream.ts';
@@ -19,20 +20,26 @@ export interface EntrepotOptions {
   /** The account with which the upstream is asked. */
   readonly account?: Account;
   readonly privateRepositories?: 'users' | 'anyone';
+  /** Settings of the storage beside its path. */
+  readonly storage?: Readonly<Record<string, unknown>>;
 }
 
 /** The daemon under test, with a configuration and a data directory of its own. */
 export class Entrepot implements AsyncDisposable {
   readonly port: number;
   readonly url: string;
-  readonly #configFile: string;
+  readonly dataPath: string;
+  readonly configFile: string;
   readonly #cleanup: Cleanup;
+  #options: EntrepotOptions;
   #program: Program | undefined;
 
-  private constructor(port: number, configFile: string, cleanup: Cleanup) {
-    this.port = port;
-    this.url = `http://127.0.0.1:${port}`;
-    this.#configFile = configFile;
+  private constructor(options: EntrepotOptions, place: Place & { readonly configFile: string }, cleanup: Cleanup) {
+    this.port = place.port;
+    this.url = `http://127.0.0.1:${place.port}`;
+    this.dataPath = place.dataPath;
+    this.configFile = place.configFile;
+    this.#options = options;
     this.#cleanup = cleanup;
   }
 
@@ -43,13 +50,43 @@ export class Entrepot implements AsyncDisposable {
   static async #build(options: EntrepotOptions, cleanup: Cleanup): Promise<Entrepot> {
     const scratch = cleanup.use(await Scratch.create('mirror'));
     const port = await freePort();
-    const [configFile, data] = [scratch.file('mirror.config.json'), options.dataPath ?? scratch.file('data')];
-    await mkdir(data, { recursive: true });
-    await writeFile(configFile, JSON.stringify(configOf(options, port, data), null, 2));
-    const entrepot = new Entrepot(port, configFile, cleanup);
+    const [configFile, dataPath] = [scratch.file('mirror.config.json'), options.dataPath ?? scratch.file('data')];
+    await mkdir(dataPath, { recursive: true });
+    const entrepot = new Entrepot(options, { port, configFile, dataPath }, cleanup);
     cleanup.use({ [Symbol.asyncDispose]: () => entrepot.#end() });
     await entrepot.#run();
     return entrepot;
+  }
+
+  get pid(): number | undefined {
+    return this.#program?.pid;
+  }
+
+  /** The last part of what the running process wrote. */
+  get log(): string {
+    return this.#program?.log.text ?? '';
+  }
+
+  /** Runs one of the operator's commands beside the daemon. */
+  command(...args: readonly string[]): Promise<Outcome> {
+    const [command = '', ...rest] = args;
+    const all = [entrepotProgram, command, '--config', this.configFile, ...rest];
+    return outcomeOf({ program: process.execPath, args: all });
+  }
+
+  status(): Promise<Status> {
+    return this.#answerTo<Status>('status');
+  }
+
+  /** All stored images. */
+  images(): Promise<readonly ImageListing[]> {
+    return this.#answerTo<readonly ImageListing[]>('ls');
+  }
+
+  async #answerTo<T>(command: string): Promise<T> {
+    const { code, stdout, stderr } = await this.command(command, '--json');
+    if (code !== 0) throw new Error(`entrepot ${command}: exit code ${String(code)}\n${stderr}`);
+    return JSON.parse(stdout) as T;
   }
 
   /** What the running process wrote as errors, one line each. */
@@ -96,10 +133,26 @@ export class Entrepot implements AsyncDisposable {
     await program?.stop('SIGKILL');
   }
 
-  /** On the same port, with the same data. */
-  async restart(): Promise<void> {
+  /** On the same port, with the same data; what is given replaces what it was started with. */
+  async restart(changes: Partial<EntrepotOptions> = {}): Promise<void> {
     if (this.#program !== undefined) await this.stop();
+    this.#options = { ...this.#options, ...changes };
     await this.#run();
+  }
+
+  /** Clients have the last bytes before they are stored. */
+  async idle(): Promise<void> {
+    await until('no fill is under way', readyMs, async () => (await this.status()).fillsInFlight === 0);
+  }
+
+  /** After a stop that was not clean, when it has been compared what should be there with what is. */
+  async reconciled(): Promise<Status> {
+    let status = await this.status();
+    await until('store and ledger were compared', readyMs, async () => {
+      if (!status.reconciled) status = await this.status();
+      return status.reconciled;
+    });
+    return status;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -111,7 +164,8 @@ export class Entrepot implements AsyncDisposable {
   }
 
   async #run(): Promise<void> {
-    const args = [entrepotProgram, 'serve', '--config', this.#configFile];
+    await writeConfig(this.configFile, this.#options, this);
+    const args = [entrepotProgram, 'serve', '--config', this.configFile];
     const program = new Program('entrepot', { program: process.execPath, args });
     this.#program = program;
     await until('Entrepot is ready', readyMs, async () => {
@@ -121,11 +175,21 @@ export class Entrepot implements AsyncDisposable {
   }
 }
 
-function configOf(options: EntrepotOptions, port: number, data: string): object {
-  const { upstream, tagTtl = '1h', account, privateRepositories } = options;
+/** Where a daemon listens and keeps what it has. */
+interface Place {
+  readonly port: number;
+  readonly dataPath: string;
+}
+
+export async function writeConfig(file: string, options: EntrepotOptions, place: Place): Promise<void> {
+  await writeFile(file, JSON.stringify(configOf(options, place), null, 2));
+}
+
+function configOf(options: EntrepotOptions, { port, dataPath }: Place): object {
+  const { upstream, tagTtl = '1h', account, privateRepositories, storage } = options;
   return {
     listen: { host: '127.0.0.1', port },
-    storage: { path: data, maxSize: '10GiB' },
+    storage: { path: dataPath, maxSize: '10GiB', ...storage },
     upstreams: {
       'docker.io': {
         endpoints: [upstream.url],

@@ -104,6 +104,31 @@ export async function run(command: Command, withinMs = defaultRunMs): Promise<st
   return output;
 }
 
+/** What a command ended with, whatever that was. */
+export interface Outcome {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Runs a command to its end, whether it fails or not; one that takes too long has no exit code. */
+export async function outcomeOf(command: Command, withinMs = defaultRunMs): Promise<Outcome> {
+  const child = start(command);
+  let [stdout, stderr] = ['', ''];
+  child.stdout?.setEncoding('utf8').on('data', (text: string) => {
+    stdout += text;
+  });
+  child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+    stderr += text;
+  });
+  const timer = setTimeout(() => child.kill('SIGKILL'), withinMs);
+  try {
+    return { code: (await exitOf(child)).code, stdout, stderr };
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
 /** Runs a command with its standard output going to a file. */
 export async function runToFile(command: Command, file: string): Promise<void> {
   const child = start(command);

@@ -3,14 +3,19 @@ import { join } from 'node:path';
 import { acceptAnyImage } from '../policy.ts';
 import { run } from '../program.ts';
 import { Scratch } from '../scratch.ts';
-import { filesBelow, unpackLayers } from '../tree.ts';
+import { filesBelow, sha256OfFile, unpackLayers } from '../tree.ts';
 import type { Client, Mirror } from './client.ts';
 
+export interface Skopeo extends Client {
+  /** Of the manifest that was pulled; skopeo itself compares the layers with their digests. */
+  manifestDigest(image: string): Promise<string>;
+}
+
 /** Names the mirror in the image reference. */
-export async function startSkopeo(mirror: Mirror): Promise<Client> {
+export async function startSkopeo(mirror: Mirror): Promise<Skopeo> {
   const scratch = await Scratch.create('skopeo');
   const policy = ['--policy', await acceptAnyImage(scratch)];
-  const folderOf = (image: string): string => scratch.file('images', image.replaceAll(/[/:]/g, '-'));
+  const folderOf = (image: string): string => scratch.file('images', image.replaceAll(/[/:@]/g, '-'));
   return {
     name: 'skopeo',
     async pull(image) {
@@ -25,6 +30,9 @@ export async function startSkopeo(mirror: Mirror): Promise<Client> {
     },
     async remove(image) {
       await rm(folderOf(image), { recursive: true });
+    },
+    async manifestDigest(image) {
+      return `sha256:${await sha256OfFile(join(folderOf(image), 'manifest.json'))}`;
     },
     async files(image) {
       await using unpacked = await Scratch.create('unpacked');
