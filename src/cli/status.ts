@@ -15,7 +15,7 @@ export function status(options: AskOptions, io: Io): Promise<ExitCode> {
 }
 
 /** @param now milliseconds since 1970 */
-export function statusText(status: Status, now: number): string {
+function statusText(status: Status, now: number): string {
   const { version, url, startedAt, cache, disk, fillsInFlight } = status;
   const share = cache.limit === 0 ? '' : ` (${Math.floor((cache.bytes / cache.limit) * 100)} %)`;
   const facts = table([

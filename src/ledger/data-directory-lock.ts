@@ -2,6 +2,9 @@ import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 
+/** Of two that come at the same time, each may see the other on its way to the lock: then both try again. */
+const settleMs = 500;
+
 /** Another process has the data directory; the message names it when it can. */
 export class DataDirectoryInUse extends Error {
   override readonly name = 'DataDirectoryInUse';
@@ -40,7 +43,6 @@ export async function lockDataDirectory(dataPath: string): Promise<DataDirectory
 async function takeLock(dataPath: string): Promise<Database.Database> {
   const db = openLockFile(join(dataPath, 'entrepot.lock'));
   try {
-    db.pragma('locking_mode = EXCLUSIVE');
     db.exec('BEGIN EXCLUSIVE');
     return db;
   } catch (error) {
@@ -53,7 +55,7 @@ async function takeLock(dataPath: string): Promise<Database.Database> {
 
 function openLockFile(path: string): Database.Database {
   try {
-    return new Database(path, { timeout: 0 });
+    return new Database(path, { timeout: settleMs });
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     throw new Error(`entrepot.lock cannot be opened: ${reason}`, { cause: error });

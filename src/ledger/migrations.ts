@@ -108,6 +108,7 @@ const migrations: readonly string[] = [
 /** Brings the file to the newest layout, all or nothing. Throws for a file written by a newer version or another program. */
 export function migrate(db: Database.Database): void {
   const from = layoutOf(db);
+  if (from === migrations.length) return;
   db.transaction(() => {
     for (const migration of migrations.slice(from)) db.exec(migration);
     db.pragma(`user_version = ${migrations.length}`);

@@ -18,8 +18,8 @@ interface Deps {
 const namesAtOnce = 1_000;
 /** How many pinned images are added up together; what they share is counted once among them. */
 const summedAtOnce = 500;
-/** How long a sum over the pinned images is believed. */
-const bytesTtlMs = 60_000;
+/** A sum over the pinned images is believed for so many times as long as it took. */
+const believedTimes = 20;
 
 /** Which images are never evicted: those of the configuration, and those pinned while running. */
 export class Pins {
@@ -27,7 +27,7 @@ export class Pins {
   readonly #clock: Clock;
   #configured: ConfiguredPins;
   #added: readonly ImagePattern[] = [];
-  #bytes: { readonly sum: Promise<number>; readonly at: number } | undefined;
+  #bytes: Promise<number> | undefined;
 
   private constructor({ ledger, clock }: Deps, configured: ConfiguredPins) {
     this.#ledger = ledger;
@@ -92,13 +92,20 @@ export class Pins {
     return all.some((pattern) => known.some((tag) => pattern.matches(repository, tag, defaultRegistry)));
   }
 
-  /** What all pinned images that are stored take, a minute ago at the most. */
+  /** What all pinned images that are stored take. */
   bytes(): Promise<number> {
-    const now = this.#clock.now();
-    if (this.#bytes === undefined || now - this.#bytes.at > bytesTtlMs) {
-      this.#bytes = { at: now, sum: this.#sum() };
+    this.#bytes ??= this.#measure();
+    return this.#bytes;
+  }
+
+  async #measure(): Promise<number> {
+    const start = performance.now();
+    try {
+      return await this.#sum();
+    } finally {
+      const tookMs = performance.now() - start;
+      setTimeout(() => (this.#bytes = undefined), tookMs * believedTimes).unref();
     }
-    return this.#bytes.sum;
   }
 
   async #sum(): Promise<number> {

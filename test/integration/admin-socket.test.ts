@@ -1,8 +1,9 @@
 import { once } from 'node:events';
-import { lstat, readdir, rename, writeFile } from 'node:fs/promises';
+import { lstatSync, statSync } from 'node:fs';
+import { chmod, lstat, readdir, rename, writeFile } from 'node:fs/promises';
 import { type IncomingMessage, request } from 'node:http';
-import { connect, createServer } from 'node:net';
-import { join } from 'node:path';
+import { connect, createServer, Server } from 'node:net';
+import { dirname, join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { setImmediate as turn } from 'node:timers/promises';
 import { afterEach, describe, expect, test, vi } from 'vitest';
@@ -54,30 +55,43 @@ async function aborted(signal: AbortSignal): Promise<void> {
 describe('the socket', () => {
   test('is its owner’s alone from the first moment, whatever the umask', async () => {
     await using site = await AdminSite.prepare();
+    await chmod(site.root, 0o755);
+    const open: string[] = [];
+    const look = (path: string) => {
+      const socket = lstatSync(path, { throwIfNoEntry: false });
+      const isClosed =
+        socket === undefined || (socket.mode & 0o077) === 0 || (statSync(dirname(path)).mode & 0o077) === 0;
+      if (!isClosed) open.push(path);
+    };
+    const born: string[] = [];
+    const listen = Reflect.get(Server.prototype, 'listen') as (...args: unknown[]) => Server;
+    const spy = vi.spyOn(Server.prototype, 'listen').mockImplementation(function (this: Server, ...args: unknown[]) {
+      // The file is there when `listen` returns.
+      const server = Reflect.apply(listen, this, args);
+      born.push(String(args[0]));
+      look(String(args[0]));
+      return server;
+    });
     const umask = process.umask(0);
+    const ended = new AbortController();
+    const watching = (async () => {
+      while (!ended.signal.aborted) {
+        look(site.socketPath);
+        await turn();
+      }
+    })();
     try {
-      const modes = { socket: new Set<string>(), birthplace: new Set<string>() };
-      const watch = async (path: string, seen: Set<string>) => {
-        const found = await lstat(path).catch(() => undefined);
-        if (found !== undefined) seen.add((found.mode & 0o777).toString(8));
-      };
-      let isServing = false;
-      const watching = (async () => {
-        while (!isServing) {
-          await watch(site.socketPath, modes.socket);
-          await watch(join(site.root, '.admin'), modes.birthplace);
-        }
-      })();
       await site.serve();
-      isServing = true;
-      await watching;
-      await watch(site.socketPath, modes.socket);
-      expect([...modes.socket]).toEqual(['600']);
-      expect([...modes.birthplace].filter((mode) => mode !== '700')).toEqual([]);
-      expect((await readdir(site.root)).sort()).toEqual(['entrepot.sock', 'mirror.config.json']);
     } finally {
+      ended.abort();
+      await watching;
       process.umask(umask);
+      spy.mockRestore();
     }
+    expect(born).toHaveLength(1);
+    expect(open).toEqual([]);
+    expect((await lstat(site.socketPath)).mode & 0o777).toBe(0o600);
+    expect((await readdir(site.root)).sort()).toEqual(['entrepot.sock', 'mirror.config.json']);
   });
 
   test('takes the place of one that a killed daemon left', async () => {
@@ -204,7 +218,7 @@ describe('what is answered', () => {
     };
     await expect(ask(site, { path: '/api/v1/images' })).rejects.toMatchObject({ code: 'ECONNRESET' });
     site.operations.images = async function* () {
-      yield await Promise.reject<never>(new Error('the ledger is damaged'));
+      yield await Promise.reject(new Error('the ledger is damaged'));
     };
     expect(await ask(site, { path: '/api/v1/images' })).toMatchObject({ status: 500 });
   });

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { chmod, rename, writeFile } from 'node:fs/promises';
-import { createServer, type RequestListener } from 'node:http';
-import { createServer as createSocketServer } from 'node:net';
+import type { RequestListener } from 'node:http';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { PassThrough, Writable } from 'node:stream';
 import { text } from 'node:stream/consumers';
@@ -45,20 +45,6 @@ function ask(site: AdminSite, argv: readonly string[], surroundings?: Surroundin
   return entrepot([...argv, '--config', site.config], surroundings);
 }
 
-/** Another server in the place of the daemon. */
-async function impostor(site: AdminSite, answer: RequestListener): Promise<AsyncDisposable> {
-  const server = createServer(answer);
-  server.listen(site.socketPath);
-  await once(server, 'listening');
-  return {
-    async [Symbol.asyncDispose]() {
-      server.closeAllConnections();
-      server.close();
-      await once(server, 'close');
-    },
-  };
-}
-
 const everyCommand = [['status'], ['ls'], ['pin'], ['pin', 'x'], ['unpin', 'x'], ['gc'], ['verify']];
 
 describe('no daemon to ask', () => {
@@ -73,7 +59,7 @@ describe('no daemon to ask', () => {
 
   test('the socket of one that was killed is no daemon', async () => {
     await using site = await AdminSite.prepare();
-    const killed = createSocketServer();
+    const killed = createServer();
     killed.listen(join(site.root, 'old'));
     await once(killed, 'listening');
     await rename(join(site.root, 'old'), site.socketPath);
@@ -144,13 +130,13 @@ describe('a daemon in trouble', () => {
     ['without a result', (_: unknown, res) => void res.end('{"progress":{"done":1,"total":2,"unit":"blobs"}}\n')],
   ] satisfies [string, RequestListener][])('one that ends %s', async (_, answer) => {
     await using site = await AdminSite.prepare();
-    await using _impostor = await impostor(site, answer);
+    await site.pretend(answer);
     expect(await ask(site, ['verify'])).toEqual({ code: 1, stdout: '', stderr: brokenOff(site) });
   });
 
   test('one that ends in the middle of a list leaves no valid JSON', async () => {
     await using site = await AdminSite.prepare();
-    await using _impostor = await impostor(site, (_, res) => {
+    await site.pretend((_, res) => {
       res.write(`${JSON.stringify(image())}\n`, () => res.destroy());
     });
     const { code, stdout, stderr } = await ask(site, ['ls', '--json']);
@@ -160,13 +146,13 @@ describe('a daemon in trouble', () => {
 
   test.each([
     ['nothing at all', () => undefined],
-    ['only headers', (_: unknown, res) => void res.flushHeaders()],
+    ['only headers', (_: unknown, res) => res.flushHeaders()],
   ] satisfies [string, RequestListener][])('one that sends %s is given up', async (_, answer) => {
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
     await using site = await AdminSite.prepare();
     let hasAsked: () => void = () => undefined;
     const asked = new Promise<void>((resolve) => (hasAsked = resolve));
-    await using _impostor = await impostor(site, (req, res) => {
+    await site.pretend((req, res) => {
       answer(req, res);
       hasAsked();
     });
@@ -193,7 +179,7 @@ describe('a daemon in trouble', () => {
     ],
   ] satisfies [string, RequestListener][])('one of another version: %s', async (_, answer) => {
     await using site = await AdminSite.prepare();
-    await using _impostor = await impostor(site, answer);
+    await site.pretend(answer);
     expect(await ask(site, ['status'])).toEqual({
       code: 1,
       stdout: '',

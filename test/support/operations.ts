@@ -1,4 +1,6 @@
+import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { createServer, type RequestListener, type Server } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Writable } from 'node:stream';
@@ -45,7 +47,7 @@ export function image(parts: Partial<ImageListing> = {}): ImageListing {
 }
 
 /** What a daemon would do, to be changed by each test. */
-export class FakeOperations implements Operations {
+class FakeOperations implements Operations {
   stored: readonly ImageListing[] = [];
   pinned: Pin[] = [{ pattern: 'library/*', from: 'configuration' }];
   currentStatus: Status = soundStatus;
@@ -88,6 +90,7 @@ export class AdminSite implements AsyncDisposable {
   readonly root: string;
   log = '';
   #server: AdminServer | undefined;
+  #impostor: Server | undefined;
 
   private constructor(root: string) {
     this.root = root;
@@ -127,8 +130,16 @@ export class AdminSite implements AsyncDisposable {
     this.#server = await serveAdmin({ operations: this.operations, socketPath: this.socketPath, log });
   }
 
+  /** Another server in the place of the daemon. */
+  async pretend(answer: RequestListener): Promise<void> {
+    this.#impostor = createServer(answer).listen(this.socketPath);
+    await once(this.#impostor, 'listening');
+  }
+
   async close(): Promise<void> {
     await this.#server?.close();
+    this.#impostor?.closeAllConnections();
+    this.#impostor?.close();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
