@@ -22,18 +22,31 @@ const sweepRows = 5_000;
 /** Stands in `used_at` of a blob whose file was not found yet. */
 const notFoundYet = -1;
 
+/** Of the new file, in memory: history comes in no order, and every line would write pages that the next one reads again. */
+const cacheBytes = 64 * 1024 * 1024;
+/** The log of the new file grows to this before it is carried over. */
+const logPages = 16_384;
+
 /**
- * Fills a new ledger from facts, as they come, and then with what the store has. Only then is it a ledger that can be used.
- * Each method is one synchronous transaction.
+ * Fills a new ledger from facts, as they come, and then with what the store has. Only then is it a ledger that can be used,
+ * and only then is it on disk for sure: what a power loss makes of it before is thrown away. Each method but the last is one
+ * synchronous transaction.
  */
 export class LedgerRefill {
   readonly #db: Database.Database;
   readonly #sql: ReturnType<typeof prepare>;
+  /** What the settings were. */
+  readonly #usual: string[] = [];
   #sweptTo = '';
 
   constructor(db: Database.Database) {
     this.#db = db;
     this.#sql = prepare(db);
+    const settings = { synchronous: 0, cache_size: -cacheBytes / 1024, wal_autocheckpoint: logPages };
+    for (const [name, value] of Object.entries(settings)) {
+      this.#usual.push(`${name} = ${String(db.pragma(name, { simple: true }))}`);
+      db.pragma(`${name} = ${value}`);
+    }
   }
 
   apply(facts: readonly Fact[]): void {
@@ -127,17 +140,14 @@ export class LedgerRefill {
     return this.#sql.counts.get() as Refilled;
   }
 
-  /** Makes it a ledger like any other, durably, with the report on it; removes the note that it is being filled. */
+  /** Makes it a ledger like any other, durably, with the report on it; then removes the note that it is being filled. */
   end(notes: { readonly removed: string; readonly report?: { readonly name: string; readonly value: string } }): void {
     this.#db.pragma('synchronous = FULL');
-    try {
-      this.#db.transaction(() => {
-        this.#sql.removeNote.run(notes.removed);
-        if (notes.report !== undefined) this.#sql.setNote.run(notes.report.name, notes.report.value);
-      })();
-    } finally {
-      this.#db.pragma('synchronous = NORMAL');
-    }
+    if (notes.report !== undefined) this.#sql.setNote.run(notes.report.name, notes.report.value);
+    // Syncs the whole file.
+    this.#db.pragma('wal_checkpoint(TRUNCATE)');
+    this.#sql.removeNote.run(notes.removed);
+    for (const setting of this.#usual) this.#db.pragma(setting);
   }
 }
 

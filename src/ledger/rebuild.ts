@@ -34,8 +34,10 @@ export interface Rebuild {
 /** In the ledger's notes, for as long as it lives. */
 const recoveryNote = 'recovery';
 
-/** Files looked at together. Their manifests are in memory then: 64 MiB at the very most. */
-const filesAtOnce = 16;
+/** Files found are recorded together. */
+const filesAtOnce = 500;
+/** Of these, so many are read at once: 64 MiB of manifests at the very most. */
+const readAtOnce = 16;
 
 interface Seen {
   hasJournal: boolean;
@@ -93,13 +95,22 @@ async function replayJournal(
   }
 }
 
-async function findFiles({ ledger, store, onProgress, signal }: Rebuild, refill: LedgerRefill, seen: Seen) {
+async function findFiles(
+  { ledger, store, onProgress, signal }: Rebuild,
+  refill: LedgerRefill,
+  seen: Seen,
+): Promise<void> {
   const { blobs: total } = await ledger.totals();
   let done = 0;
   const look = async (files: readonly StoredFile[]) => {
     signal.throwIfAborted();
-    const found = await Promise.all(files.map((file) => judge(file, ledger.rows.blob(file.digest), { store, seen })));
-    refill.found(found.filter((blob) => blob !== undefined));
+    const found: FoundBlob[] = [];
+    for (let from = 0; from < files.length; from += readAtOnce) {
+      const some = files.slice(from, from + readAtOnce);
+      const judged = some.map((file) => judge(file, ledger.rows.blob(file.digest), { store, seen }));
+      found.push(...(await Promise.all(judged)).filter((blob) => blob !== undefined));
+    }
+    refill.found(found);
     done += files.length;
     onProgress({ done: Math.min(done, total), total, unit: 'blobs' });
   };

@@ -377,7 +377,7 @@ export class SqliteLedger implements Ledger {
 }
 
 function openFile(path: string): Database.Database {
-  const db = new Database(path, { timeout: busyTimeoutMs });
+  const db = openDatabase(path);
   try {
     // First of all: a file that is not ours is left as it is.
     migrate(db);
@@ -389,6 +389,14 @@ function openFile(path: string): Database.Database {
     return db;
   } catch (error) {
     db.close();
+    throw cannotBeOpened(error);
+  }
+}
+
+function openDatabase(path: string): Database.Database {
+  try {
+    return new Database(path, { timeout: busyTimeoutMs });
+  } catch (error) {
     throw cannotBeOpened(error);
   }
 }

@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { readFile, rm } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { expect, test } from 'vitest';
@@ -10,15 +10,18 @@ import { showLogsOfFailedTests } from './support/log.ts';
 import { Random, setting } from './support/random.ts';
 import { until } from './support/scratch.ts';
 import { sha256OfFile } from './support/tree.ts';
-import { bytesInUse, filesIn } from './support/usage.ts';
+import { bytesInUse, filesIn, UsageWatch } from './support/usage.ts';
 
 showLogsOfFailedTests();
 
 const MB = 1_000_000;
 const cap = 30 * MB;
 const clientsAtOnce = 6;
-const upstreamBytesPerSecond = 20 * MB;
+const upstreamBytesPerSecond = 50 * MB;
 const loadMs = { shortest: 30, longest: 800 };
+/** A start takes about as long until it has recovered a ledger. */
+const recoveryMs = { shortest: 100, longest: 600 };
+const ledgerLostEvery = 10;
 const settleMs = 3_000;
 /** One state that is wrong is found again after each further kill. */
 const maxViolations = 20;
@@ -38,6 +41,7 @@ class Crashes {
   checkedBlobs = 0;
   partialsResumed = 0;
   snapshots = 0;
+  ledgersRecovered = 0;
   readonly #entrepot: Entrepot;
   readonly #origin: FakeRegistry;
   readonly #images: readonly FleetImage[];
@@ -67,12 +71,24 @@ class Crashes {
     await Promise.all(load);
     this.partialsResumed += this.#origin.requests.filter(({ status, range }) => isResumed(status, range)).length;
 
+    if (this.#kills % ledgerLostEvery === 0) await this.#loseLedger();
     await this.#entrepot.restart();
-    await this.#entrepot.reconciled();
+    const { recovery } = await this.#entrepot.reconciled();
+    if (recovery !== null) this.ledgersRecovered += 1;
     await this.#checkBlobs();
     await this.#checkImages();
     await this.#checkBytes();
     if (this.violations.length > maxViolations) throw new Error('that is enough');
+  }
+
+  /** And kills the start that recovers it. */
+  async #loseLedger(): Promise<void> {
+    for (const suffix of ['', '-wal', '-shm']) {
+      await rm(join(this.#entrepot.dataPath, `ledger.db${suffix}`), { force: true });
+    }
+    await this.#entrepot.launch();
+    await delay(this.#random.integer(recoveryMs.shortest, recoveryMs.longest));
+    await this.#entrepot.kill9();
   }
 
   #hasEnded(): boolean {
@@ -110,7 +126,7 @@ class Crashes {
 
   async #snapshot(): Promise<Snapshot> {
     const requestsBefore = this.#origin.requests.length;
-    const images = await this.#entrepot.images();
+    const images = await this.#entrepot.socket.images();
     this.snapshots += 1;
     return { images, requestsBefore };
   }
@@ -125,7 +141,7 @@ class Crashes {
 
   async #checkImages(): Promise<void> {
     const names = new Set(filesIn(this.#entrepot.dataPath, 'blobs').map((path) => `sha256:${basename(path)}`));
-    const now = await this.#entrepot.images();
+    const now = await this.#entrepot.socket.images();
     for (const { digest } of now.filter(({ complete }) => complete)) {
       const missing = (await this.#blobsOf(digest)).filter((blob) => !names.has(blob));
       if (missing.length > 0) this.#found(`${digest} is listed as complete and misses ${missing.join(', ')}`);
@@ -162,7 +178,7 @@ class Crashes {
     let [counted, there] = [0, 0];
     try {
       await until('what is counted is what is there', settleMs, async () => {
-        counted = (await this.#entrepot.status()).cache.bytes;
+        counted = (await this.#entrepot.socket.status()).cache.bytes;
         there = bytesInUse(this.#entrepot.dataPath);
         return counted === there;
       });
@@ -187,6 +203,7 @@ test(
     origin.faults.add({ when: { kind: 'blob' }, do: { kind: 'slow', bytesPerSecond: upstreamBytesPerSecond } });
     await using entrepot = await Entrepot.start({ upstream: origin, storage: { maxSize: '30MB' } });
 
+    using watch = new UsageWatch(entrepot.dataPath);
     const crashes = new Crashes(entrepot, origin, images);
     let done = 0;
     try {
@@ -195,10 +212,13 @@ test(
       console.log(
         `crash (seed ${seed}): ${done} of ${kills} kills; ${crashes.pulls} pulls, ${crashes.cutOff} cut off; ` +
           `${crashes.snapshots} listings; ${crashes.checkedBlobs} blobs hashed; ` +
-          `${crashes.partialsResumed} partial files resumed; ${crashes.violations.length} violations`,
+          `${crashes.partialsResumed} partial files resumed; ` +
+          `${crashes.ledgersRecovered} ledgers recovered; at most ${watch.highest} of ${cap} bytes in ` +
+          `${watch.samples} samples; ${crashes.violations.length} violations`,
       );
     }
     expect(crashes.violations).toEqual([]);
+    expect(watch.highest).toBeLessThanOrEqual(cap);
     // Or nothing was going on.
     expect(crashes.pulls).toBeGreaterThan(kills);
     expect(crashes.partialsResumed).toBeGreaterThan(0);

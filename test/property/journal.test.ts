@@ -181,7 +181,7 @@ async function storeOf(ledger: Ledger): Promise<StoreInMemory> {
 test('a ledger filled from its journal is the ledger that was lost, whatever was done with it, all at once or not', async () => {
   await fc.assert(
     fc.asyncProperty(bursts, async (bursts) => {
-      await using files = await LedgerFiles.start();
+      await using files = await LedgerFiles.start({ inMemory: true });
       await run(files.ledger, bursts);
       const store = await storeOf(files.ledger);
       // Past the journal: what it says has to come out right by itself.
@@ -200,7 +200,7 @@ test('a ledger filled from its journal is the ledger that was lost, whatever was
 test('a journal that is rewritten while it is written to still tells everything', async () => {
   await fc.assert(
     fc.asyncProperty(bursts, bursts, async (first, meanwhile) => {
-      await using files = await LedgerFiles.start();
+      await using files = await LedgerFiles.start({ inMemory: true });
       await run(files.ledger, first);
       const left = [...meanwhile];
       const sleep = async () => {
@@ -221,7 +221,7 @@ test('a journal that is rewritten while it is written to still tells everything'
 });
 
 test('a journal cut at any byte gives back what stands before the cut, and what is appended afterwards', async () => {
-  await using files = await LedgerFiles.start();
+  await using files = await LedgerFiles.start({ inMemory: true });
   const times = { isPublic: true, storedAt: 1 };
   await files.ledger.addManifest({ ...descriptor(images[0]!), ...times, mediaType: imageType }, [], repositories[0]!);
   await files.ledger.setTag(repositories[0]!, tags[0]!, digestOf(images[0]!), 5);
@@ -252,7 +252,7 @@ async function factsIn(files: LedgerFiles): Promise<Fact[]> {
 }
 
 test('bytes that are overwritten in a journal cost lines, never a start, and make nothing public', async () => {
-  await using files = await LedgerFiles.start();
+  await using files = await LedgerFiles.start({ inMemory: true });
   const digests: Digest[] = [];
   const store = new StoreInMemory();
   for (let count = 0; count < 40; count++) {
@@ -280,7 +280,7 @@ test('bytes that are overwritten in a journal cost lines, never a start, and mak
 });
 
 test('a line longer than any fact is one that cannot be read, and costs no memory', async () => {
-  await using files = await LedgerFiles.start();
+  await using files = await LedgerFiles.start({ inMemory: true });
   await files.ledger.addPin('before', 1);
   files.stop();
   for (let piece = 0; piece < 20; piece++) await appendFile(files.path('journal.ndjson'), 'x'.repeat(1_000_000));
@@ -294,7 +294,7 @@ test('a line longer than any fact is one that cannot be read, and costs no memor
 });
 
 test('pauses between pages are asked of the clock', async () => {
-  await using files = await LedgerFiles.start();
+  await using files = await LedgerFiles.start({ inMemory: true });
   await files.ledger.addPin('one', 1);
   let pauses = 0;
   const sleep = () => {

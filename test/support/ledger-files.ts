@@ -6,7 +6,7 @@ import { JournaledLedger } from '../../src/ledger/journaled-ledger.ts';
 import { type OpenedLedger, openLedger } from '../../src/ledger/open-ledger.ts';
 import { type Recovery, rebuildLedger } from '../../src/ledger/rebuild.ts';
 import { rewriteJournal } from '../../src/ledger/rewrite-journal.ts';
-import type { SqliteLedger } from '../../src/ledger/sqlite-ledger.ts';
+import { SqliteLedger } from '../../src/ledger/sqlite-ledger.ts';
 import type { BlobReader, BlobStore } from '../../src/mirror/ports.ts';
 import type { Digest } from '../../src/oci/digest.ts';
 
@@ -54,17 +54,21 @@ export class LedgerFiles implements AsyncDisposable {
   readonly trouble: Error[] = [];
   #opened: { readonly sqlite: SqliteLedger; readonly journal: Journal; readonly ledger: JournaledLedger } | undefined;
 
-  private constructor(root: string) {
+  readonly #isInMemory: boolean;
+
+  private constructor(root: string, isInMemory: boolean) {
     this.root = root;
+    this.#isInMemory = isInMemory;
   }
 
   /** An empty directory. */
-  static async prepare(): Promise<LedgerFiles> {
-    return new LedgerFiles(await mkdtemp(join(tmpdir(), 'entrepot-ledger-')));
+  static async prepare({ inMemory = false } = {}): Promise<LedgerFiles> {
+    return new LedgerFiles(await mkdtemp(join(tmpdir(), 'entrepot-ledger-')), inMemory);
   }
 
-  static async start(): Promise<LedgerFiles> {
-    const files = await LedgerFiles.prepare();
+  /** In memory, the ledger is lost with every stop, and quick. */
+  static async start(options: { readonly inMemory?: boolean } = {}): Promise<LedgerFiles> {
+    const files = await LedgerFiles.prepare(options);
     await files.start(new StoreInMemory());
     return files;
   }
@@ -90,7 +94,11 @@ export class LedgerFiles implements AsyncDisposable {
     return join(this.root, name);
   }
 
-  open(): Promise<OpenedLedger> {
+  async open(): Promise<OpenedLedger> {
+    if (this.#isInMemory) {
+      const isNew = { why: 'lost', reason: 'ledger.db was not there', setAside: null } as const;
+      return { ledger: new SqliteLedger(':memory:'), isNew };
+    }
     return openLedger(this.root, { now: () => 1_700_000_000_000, onDamage: (error) => this.damage.push(error) });
   }
 
@@ -102,7 +110,7 @@ export class LedgerFiles implements AsyncDisposable {
       const rebuild = { ledger: sqlite, dataPath: this.root, store, now: Date.now, onProgress: () => undefined };
       const recovery = isNew && (await rebuildLedger({ ...rebuild, isNew, signal: never, ...options }));
       this.#opened = { sqlite, journal, ledger: new JournaledLedger(sqlite, journal) };
-      if (journal.hasGap || recovery !== undefined) await this.rewrite();
+      if (journal.hasGap) await this.rewrite();
       return recovery;
     } catch (error) {
       sqlite.close({ clean: false });

@@ -18,7 +18,7 @@ async function holder(dataPath: string): Promise<ChildProcess> {
     import { writeFileSync } from 'node:fs';
     const db = new Database(process.argv[1] + '/entrepot.lock');
     db.exec('BEGIN EXCLUSIVE');
-    writeFileSync(process.argv[1] + '/entrepot.pid', process.pid + '\\\\n');
+    writeFileSync(process.argv[1] + '/entrepot.pid', process.pid + '\\n');
     console.log('locked');
     setInterval(() => db, 1000);`;
   const child = spawn(process.execPath, ['--input-type=module', '-e', program, dataPath], {

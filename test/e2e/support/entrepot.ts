@@ -1,6 +1,7 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ImageListing, Status } from '../../../src/admin/operations.ts';
+import { AdminSocket } from './admin-socket.ts';
 import { type Outcome, outcomeOf, Program } from './program.ts';
 import { acquire, answers, type Cleanup, freePort, Scratch, until } from './scratch.ts';
 import type { Account } from './token-server.ts';
@@ -30,6 +31,7 @@ export class Entrepot implements AsyncDisposable {
   readonly url: string;
   readonly dataPath: string;
   readonly configFile: string;
+  readonly socket: AdminSocket;
   readonly #cleanup: Cleanup;
   #options: EntrepotOptions;
   #program: Program | undefined;
@@ -39,6 +41,7 @@ export class Entrepot implements AsyncDisposable {
     this.url = `http://127.0.0.1:${place.port}`;
     this.dataPath = place.dataPath;
     this.configFile = place.configFile;
+    this.socket = new AdminSocket(place.dataPath);
     this.#options = options;
     this.#cleanup = cleanup;
   }
@@ -142,16 +145,18 @@ export class Entrepot implements AsyncDisposable {
 
   /** Clients have the last bytes before they are stored. */
   async idle(): Promise<void> {
-    await until('no fill is under way', readyMs, async () => (await this.status()).fillsInFlight === 0);
+    await until('no fill is under way', readyMs, async () => (await this.socket.status()).fillsInFlight === 0);
   }
 
   /** After a stop that was not clean, when it has been compared what should be there with what is. */
   async reconciled(): Promise<Status> {
-    let status = await this.status();
+    let status: Status | undefined;
     await until('store and ledger were compared', readyMs, async () => {
-      if (!status.reconciled) status = await this.status();
-      return status.reconciled;
+      // The socket may open a moment later than the port.
+      status = await this.socket.status().catch(() => undefined);
+      return status?.reconciled === true;
     });
+    if (status === undefined) throw new Error('no answer');
     return status;
   }
 
@@ -163,11 +168,17 @@ export class Entrepot implements AsyncDisposable {
     await this.#program?.stop('SIGTERM', stopMs);
   }
 
-  async #run(): Promise<void> {
+  /** Starts it on the same data, and does not wait for it. */
+  async launch(): Promise<Program> {
     await writeConfig(this.configFile, this.#options, this);
     const args = [entrepotProgram, 'serve', '--config', this.configFile];
     const program = new Program('entrepot', { program: process.execPath, args });
     this.#program = program;
+    return program;
+  }
+
+  async #run(): Promise<void> {
+    const program = await this.launch();
     await until('Entrepot is ready', readyMs, async () => {
       if (!program.isRunning) throw new Error(`Entrepot did not start\n${program.log.tail}`);
       return answers(`${this.url}/readyz`);

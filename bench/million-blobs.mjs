@@ -1,0 +1,345 @@
+/**
+ * What a large ledger costs: the same daemon with 1,000 and with 1,000,000 blobs, side by side.
+ *
+ *     npm run build && node bench/million-blobs.mjs [directory]
+ *
+ * Prints start-up (until /readyz answers), memory, hits a second for a manifest and a small blob, and for evictions how
+ * fast they go and for how long at most nothing else gets its turn. Takes about five minutes the first time and some 2 GB
+ * below `directory`, where the ledgers stay for the next run; without one, they are made anew in a temporary directory.
+ * Only the blobs that are served exist as files: a ledger does not look at the others, and they can be evicted all the same.
+ */
+import { spawn } from 'node:child_process';
+import { createHash, randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { access, cp, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { monitorEventLoopDelay } from 'node:perf_hooks';
+import { Writable } from 'node:stream';
+import { setTimeout as delay } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
+import { Pool, request } from 'undici';
+
+const dist = new URL('../dist/', import.meta.url);
+const scales = [1_000, 1_000_000];
+const ownLayersOfImage = 8;
+const imagesOnOneBase = 100;
+const layerBytes = 10_000;
+const servedBlobBytes = 4_096;
+const starts = 5;
+const connections = 32;
+const loadMs = 5_000;
+const fills = 40;
+/** Of the cap; an eviction makes room for 5 % of it at a time. */
+const fillShare = 1 / 150;
+const readyMs = 120_000;
+
+const repository = { registry: 'docker.io', name: 'library/bench' };
+const manifestType = 'application/vnd.oci.image.manifest.v1+json';
+
+function sha256(content) {
+  return `sha256:${createHash('sha256').update(content).digest('hex')}`;
+}
+
+// ---- the ledger -----------------------------------------------------------------------------------------------------
+
+/** Through the ledger's own methods, so that it is what the program would have made. */
+async function fillLedger(dataPath, blobs) {
+  const { SqliteLedger } = await import(new URL('ledger/sqlite-ledger.js', dist));
+  await mkdir(dataPath, { recursive: true });
+  const ledger = new SqliteLedger(join(dataPath, 'ledger.db'));
+  // A year ago, one second after the other.
+  let clock = Date.now() - 365 * 86_400_000;
+  let bytes = 0;
+  const add = async (name, size) => {
+    const digest = sha256(name);
+    await ledger.addBlob({ digest, size, isPublic: true, storedAt: (clock += 1_000) }, repository);
+    bytes += size;
+    return { digest, size, kind: 'blob' };
+  };
+  let base;
+  for (let rows = 0, image = 0; rows < blobs; image += 1) {
+    if (image % imagesOnOneBase === 0) {
+      base = await add(`base ${image}`, layerBytes);
+      rows += 1;
+    }
+    const children = [base, await add(`config ${image}`, 2_000)];
+    for (let layer = 0; layer < ownLayersOfImage; layer += 1) children.push(await add(`layer ${image} ${layer}`, layerBytes));
+    const manifest = { digest: sha256(`manifest ${image}`), size: 1_500, isPublic: true, storedAt: clock, mediaType: manifestType };
+    const owner = { registry: 'docker.io', name: `library/image-${image}` };
+    await ledger.addManifest(manifest, children, owner);
+    await ledger.setTag(owner, '1.0', manifest.digest, clock);
+    bytes += manifest.size;
+    rows += ownLayersOfImage + 2;
+  }
+  const served = await addServed(ledger, dataPath);
+  await ledger.close({ clean: true });
+  await writeFile(join(dataPath, 'bench.json'), JSON.stringify({ bytes: bytes + served.bytes, ...served }));
+}
+
+/** One image of which everything is there. */
+async function addServed(ledger, dataPath) {
+  const config = Buffer.alloc(servedBlobBytes, '{"architecture":"amd64"}');
+  const child = { digest: sha256(config), size: config.length, kind: 'blob' };
+  const manifest = Buffer.from(
+    JSON.stringify({
+      schemaVersion: 2,
+      mediaType: manifestType,
+      config: { mediaType: 'application/vnd.oci.image.config.v1+json', digest: child.digest, size: child.size },
+      layers: [],
+    }),
+  );
+  const digest = sha256(manifest);
+  const now = Date.now();
+  for (const [name, content] of [[child.digest, config], [digest, manifest]]) {
+    const hex = name.slice('sha256:'.length);
+    const folder = join(dataPath, 'blobs', 'sha256', hex.slice(0, 2));
+    await mkdir(folder, { recursive: true });
+    await writeFile(join(folder, hex), content);
+  }
+  await ledger.addBlob({ ...child, isPublic: true, storedAt: now }, repository);
+  const record = { digest, size: manifest.length, isPublic: true, storedAt: now, mediaType: manifestType };
+  await ledger.addManifest(record, [child], repository);
+  await ledger.link(repository, { digest, isPublic: true }, now);
+  await ledger.setTag(repository, '1.0', digest, now);
+  return { manifest: digest, blob: child.digest, bytes: config.length + manifest.length };
+}
+
+// ---- the daemon as a process ----------------------------------------------------------------------------------------
+
+async function writeConfig(file, dataPath, { port = 0, maxSize, upstream }) {
+  const settings = {
+    listen: { host: '127.0.0.1', port },
+    storage: { path: dataPath, maxSize },
+    upstreams: { 'docker.io': { endpoints: [upstream], tagTtl: '365d' } },
+    log: { level: 'warn', format: 'json' },
+  };
+  await writeFile(file, JSON.stringify(settings));
+}
+
+async function startDaemon(configFile, url) {
+  const began = performance.now();
+  const child = spawn(process.execPath, [fileURLToPath(new URL('main.js', dist)), 'serve', '--config', configFile], {
+    stdio: ['ignore', 'inherit', 'inherit'],
+  });
+  const exited = once(child, 'exit');
+  while (!(await isReady(url))) {
+    if (child.exitCode !== null) throw new Error('the daemon ended');
+    if (performance.now() - began > readyMs) throw new Error('the daemon does not get ready');
+    await delay(2);
+  }
+  const tookMs = performance.now() - began;
+  const memory = async () => {
+    const status = await readFile(`/proc/${child.pid}/status`, 'utf8');
+    return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1]) / 1024;
+  };
+  const stop = async () => {
+    child.kill('SIGTERM');
+    const [code] = await exited;
+    if (code !== 0) throw new Error(`the daemon ended with exit code ${code}`);
+  };
+  return { tookMs, memory, stop };
+}
+
+async function isReady(url) {
+  try {
+    const { statusCode, body } = await request(`${url}/readyz`);
+    await body.dump();
+    return statusCode === 200;
+  } catch {
+    return false;
+  }
+}
+
+/** Requests a second that so many connections get through. */
+async function hitsPerSecond(url, path) {
+  const pool = new Pool(url, { connections });
+  const deadline = performance.now() + loadMs;
+  let hits = 0;
+  const askOn = async () => {
+    while (performance.now() < deadline) {
+      const { statusCode, body } = await pool.request({ path, method: 'GET', headers: { accept: manifestType } });
+      await body.dump();
+      if (statusCode !== 200) throw new Error(`${path}: status ${statusCode}`);
+      hits += 1;
+    }
+  };
+  await Promise.all(Array.from({ length: connections }, askOn));
+  await pool.close();
+  return hits / (loadMs / 1000);
+}
+
+// ---- eviction, in this process --------------------------------------------------------------------------------------
+
+/** The client and the upstream have a thread of their own, so that nothing but the service has turns to take here. */
+async function measureEviction(dataPath, configFile, facts) {
+  const [{ startService }, { loadConfig }, { createLogger }] = await Promise.all(
+    ['compose.js', 'config/load.js', 'ops/logger.js'].map((file) => import(new URL(file, dist))),
+  );
+  const fillBytes = Math.floor(facts.bytes * fillShare);
+  const worker = new Worker(new URL(import.meta.url), { workerData: { fillBytes } });
+  const [{ upstream }] = await once(worker, 'message');
+  await writeConfig(configFile, dataPath, { maxSize: facts.bytes, upstream });
+  const loaded = await loadConfig({ file: configFile, env: {} });
+  if (!loaded.ok) throw new Error(JSON.stringify(loaded.failure));
+  const lines = [];
+  const sink = new Writable({
+    write(chunk, _, done) {
+      lines.push(...chunk.toString().trim().split('\n').map((line) => JSON.parse(line)));
+      done();
+    },
+  });
+  const service = await startService(loaded.value, createLogger({ level: 'info', format: 'json' }, sink));
+  try {
+    const path = `/v2/${repository.name}/blobs/${facts.blob}`;
+    const quiet = await watched(worker, { url: service.url, path, fills: 0 });
+    const busy = await watched(worker, { url: service.url, path, fills });
+    const evicted = lines.filter(({ images }) => images > 0).reduce((sum, { images }) => sum + images, 0);
+    const failed = lines.filter(({ level }) => level === 'error');
+    if (failed.length > 0) throw new Error(JSON.stringify(failed[0]));
+    return { quiet, busy, evicted };
+  } finally {
+    await service.stop();
+    await worker.terminate();
+  }
+}
+
+async function watched(worker, task) {
+  const loop = monitorEventLoopDelay({ resolution: 1 });
+  loop.enable();
+  worker.postMessage(task);
+  const [answer] = await once(worker, 'message');
+  loop.disable();
+  if (answer.error !== undefined) throw new Error(answer.error);
+  return { ...answer, blockMs: loop.max / 1e6, p99BlockMs: loop.percentile(99) / 1e6 };
+}
+
+/** Serves blobs that nobody has yet, fetches them through the daemon, and meanwhile asks for a hit again and again. */
+async function runWorker({ fillBytes }) {
+  const fresh = new Map();
+  const server = createServer((message, response) => {
+    const content = fresh.get(message.url.split('/').at(-1));
+    if (content === undefined) return response.writeHead(404).end();
+    response.writeHead(200, { 'content-length': content.length, 'content-type': 'application/octet-stream' });
+    return response.end(message.method === 'HEAD' ? undefined : content);
+  });
+  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const fill = async (url) => {
+    const content = randomBytes(fillBytes);
+    const digest = sha256(content);
+    fresh.set(digest, content);
+    const { statusCode, body } = await request(`${url}/v2/library/fresh/blobs/${digest}`);
+    await body.dump({ limit: Number.MAX_SAFE_INTEGER });
+    if (statusCode !== 200) throw new Error(`a fill got status ${statusCode}`);
+    fresh.delete(digest);
+  };
+  parentPort.on('message', async ({ url, path, fills }) => {
+    try {
+      let isDone = false;
+      let slowestHitMs = 0;
+      const hits = (async () => {
+        while (!isDone) {
+          const began = performance.now();
+          await (await request(`${url}${path}`)).body.dump();
+          slowestHitMs = Math.max(slowestHitMs, performance.now() - began);
+          await delay(1);
+        }
+      })();
+      const began = performance.now();
+      for (let count = 0; count < fills; count += 1) await fill(url);
+      if (fills === 0) await delay(loadMs);
+      isDone = true;
+      await hits;
+      parentPort.postMessage({ slowestHitMs, tookMs: performance.now() - began });
+    } catch (error) {
+      parentPort.postMessage({ error: String(error) });
+    }
+  });
+  parentPort.postMessage({ upstream: `http://127.0.0.1:${server.address().port}` });
+}
+
+// ---- both, side by side ---------------------------------------------------------------------------------------------
+
+async function measure(root, blobs) {
+  const dataPath = join(root, `${blobs}`);
+  const isThere = await access(join(dataPath, 'bench.json')).then(() => true, () => false);
+  const began = performance.now();
+  if (!isThere) await fillLedger(dataPath, blobs);
+  const facts = JSON.parse(await readFile(join(dataPath, 'bench.json'), 'utf8'));
+  console.error(`${blobs} blobs: ${isThere ? 'found' : `made in ${Math.round((performance.now() - began) / 1000)} s`}`);
+
+  const configFile = join(root, 'mirror.config.json');
+  const [port, maxSize] = [await freePort(), 2 * facts.bytes];
+  const url = `http://127.0.0.1:${port}`;
+  await writeConfig(configFile, dataPath, { port, maxSize, upstream: 'http://127.0.0.1:9' });
+  // The first start may have to write what goes with the ledger.
+  const first = await startDaemon(configFile, url);
+  await first.stop();
+  const startUps = [];
+  for (let count = 0; count < starts; count += 1) {
+    const daemon = await startDaemon(configFile, url);
+    startUps.push(daemon.tookMs);
+    await daemon.stop();
+  }
+  const daemon = await startDaemon(configFile, url);
+  const manifestHits = await hitsPerSecond(url, `/v2/${repository.name}/manifests/1.0`);
+  const blobHits = await hitsPerSecond(url, `/v2/${repository.name}/blobs/${facts.blob}`);
+  const memory = await daemon.memory();
+  await daemon.stop();
+
+  // What is evicted must be there for the next run.
+  const copy = join(root, `${blobs}-evicted`);
+  await cp(dataPath, copy, { recursive: true });
+  const { quiet, busy, evicted } = await measureEviction(copy, configFile, facts);
+  await rm(copy, { recursive: true });
+  return {
+    'ledger.db, MB': round((await stat(join(dataPath, 'ledger.db'))).size / 1e6),
+    'first start to /readyz, ms': round(first.tookMs),
+    'start to /readyz, ms (median)': round(startUps.toSorted((a, b) => a - b)[Math.floor(starts / 2)]),
+    'hits/s, manifest by tag': round(manifestHits),
+    'hits/s, blob of 4 KiB': round(blobHits),
+    'resident memory after that, MB': round(memory),
+    'images evicted': evicted,
+    'images evicted/s': round(evicted / (busy.tookMs / 1000)),
+    'longest block while evicting, ms': round(busy.blockMs),
+    '99th percentile, ms': round(busy.p99BlockMs),
+    'longest block with hits only, ms': round(quiet.blockMs),
+    'slowest hit while evicting, ms': round(busy.slowestHitMs),
+  };
+}
+
+function round(number) {
+  return number < 10 ? Number(number.toFixed(1)) : Math.round(number);
+}
+
+async function freePort() {
+  const server = createServer();
+  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address();
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
+async function main() {
+  const kept = process.argv[2];
+  const root = kept ?? (await mkdtemp(join(tmpdir(), 'million-blobs-')));
+  await mkdir(root, { recursive: true });
+  if (!(await readdir(fileURLToPath(dist))).includes('main.js')) throw new Error('run npm run build first');
+  try {
+    const columns = [];
+    for (const blobs of scales) columns.push(await measure(root, blobs));
+    const [small, large] = columns;
+    console.table(
+      Object.fromEntries(
+        Object.keys(small).map((name) => [name, Object.fromEntries(scales.map((blobs, i) => [`${blobs} blobs`, [small, large][i][name]]))]),
+      ),
+    );
+  } finally {
+    if (kept === undefined) await rm(root, { recursive: true, force: true });
+  }
+}
+
+if (isMainThread) await main();
+else await runWorker(workerData);
