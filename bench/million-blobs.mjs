@@ -76,7 +76,7 @@ async function fillLedger(dataPath, blobs) {
   }
   const served = await addServed(ledger, dataPath);
   await ledger.close({ clean: true });
-  await writeFile(join(dataPath, 'bench.json'), JSON.stringify({ bytes: bytes + served.bytes, ...served }));
+  await writeFile(join(dataPath, 'bench.json'), JSON.stringify({ ...served, bytes: bytes + served.bytes }));
 }
 
 /** One image of which everything is there. */

@@ -97,12 +97,12 @@ export class Administration implements Operations {
     );
   }
 
-  async pins(): Promise<readonly Pin[]> {
+  pins(): Promise<readonly Pin[]> {
     const { configured, added } = this.#deps.pins.list();
-    return [
+    return Promise.resolve([
       ...configured.map((pattern): Pin => ({ pattern, from: 'configuration' })),
       ...added.map((pattern): Pin => ({ pattern, from: 'command' })),
-    ];
+    ]);
   }
 
   async pin(pattern: string): Promise<readonly Pin[]> {

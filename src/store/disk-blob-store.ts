@@ -178,8 +178,8 @@ export class DiskBlobStore implements BlobStore {
     });
   }
 
-  async inUse(): Promise<ReadonlySet<Digest>> {
-    return new Set([...this.#held.digests(), ...this.#heldPartials.digests()]);
+  inUse(): Promise<ReadonlySet<Digest>> {
+    return Promise.resolve(new Set([...this.#held.digests(), ...this.#heldPartials.digests()]));
   }
 
   async leftovers(): Promise<readonly Leftover[]> {

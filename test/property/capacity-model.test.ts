@@ -301,17 +301,17 @@ const commands = [
     }),
   ),
   anImage.map((image) =>
-    command(`head ${image.name}`, async (model, real) => {
-      if (!model.there.has(image)) return undefined;
+    command(`head ${image.name}`, (model, real) => {
+      if (!model.there.has(image)) return Promise.resolve(undefined);
       model.usedAt.set(image, model.now);
       real.ledger.touch(image.digest, model.now);
-      return undefined;
+      return Promise.resolve(undefined);
     }),
   ),
   anImage.map((image) =>
-    command(`pin or unpin ${image.name}`, async (model) => {
+    command(`pin or unpin ${image.name}`, (model) => {
       if (!model.pinned.delete(image) && model.pinned.size < 2) model.pinned.add(image);
-      return undefined;
+      return Promise.resolve(undefined);
     }),
   ),
   aLayer.map((content) => command(`read ${content.name}`, (_, real) => real.read(content).then(() => undefined))),

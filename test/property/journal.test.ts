@@ -14,11 +14,11 @@ const imageType = 'application/vnd.oci.image.manifest.v1+json';
 const indexType = 'application/vnd.oci.image.index.v1+json';
 
 /** Real bytes: two layers, images of one of them each, and indexes of one and of both images. */
-const layers = ['layer one', 'layer two'].map((text) => Buffer.from(text));
-const images = layers.map((layer) =>
+const layers: readonly Buffer[] = ['layer one', 'layer two'].map((text) => Buffer.from(text));
+const images: readonly Buffer[] = layers.map((layer) =>
   Buffer.from(JSON.stringify({ mediaType: imageType, config: descriptor(layers[0]!), layers: [descriptor(layer)] })),
 );
-const indexes = [images.slice(0, 1), images].map((entries) =>
+const indexes: readonly Buffer[] = [images.slice(0, 1), images].map((entries) =>
   Buffer.from(
     JSON.stringify({
       mediaType: indexType,

@@ -2,20 +2,15 @@ import { createHash } from 'node:crypto';
 import { mkdir, open, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import Database from 'better-sqlite3';
 import { expect, test } from 'vitest';
-import { digestOf } from '../../src/oci/digest.ts';
-import { repositoryNamed, tagNamed } from '../contract/words.ts';
+import { type Digest, digestOf } from '../../src/oci/digest.ts';
+import { repositoryNamed } from '../contract/words.ts';
 import { LedgerFiles, StoreInMemory } from '../support/ledger-files.ts';
 
 const app = repositoryNamed('docker.io/library/app');
 const pageBytes = 4096;
 
 /** Some hundred pages of ledger, journaled, stopped cleanly. */
-async function filled(): Promise<{
-  files: LedgerFiles;
-  store: StoreInMemory;
-  digests: readonly ReturnType<typeof digestOf>[];
-}> {
-  const files = await LedgerFiles.start();
+async function fill(files: LedgerFiles): Promise<{ store: StoreInMemory; digests: readonly Digest[] }> {
   const store = new StoreInMemory();
   for (let count = 0; count < 400; count++) {
     const bytes = Buffer.from(`blob ${count}`);
@@ -23,7 +18,7 @@ async function filled(): Promise<{
     await files.ledger.addBlob({ digest: digestOf(bytes), size: bytes.length, isPublic: true, storedAt: count }, app);
   }
   files.stop();
-  return { files, store, digests: [...store.files.keys()] };
+  return { store, digests: [...store.files.keys()] };
 }
 
 async function overwrite(path: string, position: number, bytes: Uint8Array): Promise<void> {
@@ -56,8 +51,8 @@ test.each<[string, (path: string) => Promise<void>]>([
   ],
   ['ends in the middle', async (path) => truncate(path, Math.floor((await stat(path)).size / 2))],
 ])('a ledger that %s is put aside as it is, and filled again', async (_, damage) => {
-  const { files, store, digests } = await filled();
-  await using _files = files;
+  await using files = await LedgerFiles.start();
+  const { store, digests } = await fill(files);
   await damage(files.path());
   const damaged = await hashOf(files.path());
   const recovery = await files.start(store);
@@ -71,8 +66,8 @@ test.each<[string, (path: string) => Promise<void>]>([
 });
 
 test('what was put aside is never overwritten', async () => {
-  const { files, store } = await filled();
-  await using _files = files;
+  await using files = await LedgerFiles.start();
+  const { store } = await fill(files);
   for (let time = 1; time <= 3; time++) {
     await writeFile(files.path(), `damage ${time}`);
     await files.start(store);
@@ -84,8 +79,8 @@ test('what was put aside is never overwritten', async () => {
 });
 
 test('what is left in the log of a ledger that is gone does not come into the new one', async () => {
-  const { files, store } = await filled();
-  await using _files = files;
+  await using files = await LedgerFiles.start();
+  const { store } = await fill(files);
   await files.start(store);
   await files.ledger.addPin('docker.io/**', 1);
   const log = await readFile(files.path('ledger.db-wal'));
@@ -109,8 +104,8 @@ test('a first start is no recovery', async () => {
 });
 
 test('a sound ledger is opened as it is, also after kill -9', async () => {
-  const { files, store, digests } = await filled();
-  await using _files = files;
+  await using files = await LedgerFiles.start();
+  const { store, digests } = await fill(files);
   await files.start(store);
   await files.ledger.addPin('docker.io/**', 1);
   // A second opening while the first is still open, as after kill -9: nothing was written on close.
@@ -129,8 +124,8 @@ test.each<[string, RegExp, (path: string) => void]>([
     (path) => bySql(path, (db) => db.exec('DROP TABLE pins; PRAGMA user_version = 0')),
   ],
 ])('a database %s is no damage: it is refused, and stays where it is', async (_, message, change) => {
-  const { files, store } = await filled();
-  await using _files = files;
+  await using files = await LedgerFiles.start();
+  const { store } = await fill(files);
   change(files.path());
   const before = await hashOf(files.path());
   await expect(files.start(store)).rejects.toThrow(message);
@@ -156,8 +151,8 @@ function bySql(path: string, work: (db: Database.Database) => unknown): void {
 }
 
 test('damage that shows while the daemon runs is told of once, and the next start puts the ledger aside', async () => {
-  const { files, store, digests } = await filled();
-  await using _files = files;
+  await using files = await LedgerFiles.start();
+  const { store, digests } = await fill(files);
   await files.start(store);
   const pages = (await stat(files.path())).size / pageBytes;
   for (let page = 1; page < pages; page++) await overwrite(files.path(), page * pageBytes, noise(pageBytes));
