@@ -20,6 +20,7 @@ import { Writable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
+import Database from 'better-sqlite3';
 import { Pool, request } from 'undici';
 
 const dist = new URL('../dist/', import.meta.url);
@@ -36,7 +37,8 @@ const fills = 40;
 const fillShare = 1 / 150;
 const readyMs = 120_000;
 
-const repository = { registry: 'docker.io', name: 'library/bench' };
+const registry = 'docker.io';
+const servedName = 'library/bench';
 const manifestType = 'application/vnd.oci.image.manifest.v1+json';
 
 function sha256(content) {
@@ -45,66 +47,91 @@ function sha256(content) {
 
 // ---- the ledger -----------------------------------------------------------------------------------------------------
 
-/** Through the ledger's own methods, so that it is what the program would have made. */
+/** In the layout that the program itself makes; the rows are written in large transactions, or it would take an hour. */
 async function fillLedger(dataPath, blobs) {
   const { SqliteLedger } = await import(new URL('ledger/sqlite-ledger.js', dist));
   await mkdir(dataPath, { recursive: true });
-  const ledger = new SqliteLedger(join(dataPath, 'ledger.db'));
+  const path = join(dataPath, 'ledger.db');
+  await new SqliteLedger(path).close({ clean: false });
+  const db = new Database(path);
+  const rows = rowWriter(db);
+  db.exec('BEGIN');
+  let base;
+  for (let image = 0; rows.count < blobs; image += 1) {
+    if (image % imagesOnOneBase === 0) base = rows.blob(`library/image-${image}`, sha256(`base ${image}`), layerBytes);
+    const name = `library/image-${image}`;
+    const children = [base, rows.blob(name, sha256(`config ${image}`), 2_000)];
+    for (let layer = 0; layer < ownLayersOfImage; layer += 1) {
+      children.push(rows.blob(name, sha256(`layer ${image} ${layer}`), layerBytes));
+    }
+    rows.manifest(name, { digest: sha256(`manifest ${image}`), size: 1_500 }, children);
+    if (image % 1_000 === 999) db.exec('COMMIT; BEGIN');
+  }
+  const served = await addServed(rows, dataPath);
+  db.exec('COMMIT');
+  db.close();
+  const ledger = new SqliteLedger(path);
+  const { bytes } = await ledger.totals();
+  await ledger.close({ clean: true });
+  await writeFile(join(dataPath, 'bench.json'), JSON.stringify({ ...served, bytes }));
+}
+
+function rowWriter(db) {
+  const addBlob = db.prepare('INSERT INTO blobs (digest, size, is_public, stored_at, used_at) VALUES (?, ?, 1, ?, ?)');
+  const addLink = db.prepare('INSERT INTO links (registry, repository, digest) VALUES (?, ?, ?)');
+  const addManifest = db.prepare('INSERT INTO manifests (digest, media_type) VALUES (?, ?)');
+  const addChild = db.prepare("INSERT INTO children (parent, child, kind, size) VALUES (?, ?, 'blob', ?)");
+  const addTag = db.prepare('INSERT INTO tags (registry, repository, tag, digest, checked_at) VALUES (?, ?, ?, ?, ?)');
+  const addRepository = db.prepare(
+    'INSERT INTO repositories (registry, repository, is_public, checked_at) VALUES (?, ?, 1, ?)',
+  );
   // A year ago, one second after the other.
   let clock = Date.now() - 365 * 86_400_000;
-  let bytes = 0;
-  const add = async (name, size) => {
-    const digest = sha256(name);
-    await ledger.addBlob({ digest, size, isPublic: true, storedAt: (clock += 1_000) }, repository);
-    bytes += size;
-    return { digest, size, kind: 'blob' };
+  const rows = {
+    count: 0,
+    blob(name, digest, size) {
+      rows.count += 1;
+      clock += 1_000;
+      addBlob.run(digest, size, clock, clock);
+      addLink.run(registry, name, digest);
+      return { digest, size };
+    },
+    manifest(name, { digest, size }, children) {
+      rows.blob(name, digest, size);
+      addManifest.run(digest, manifestType);
+      for (const child of children) addChild.run(digest, child.digest, child.size);
+      addTag.run(registry, name, '1.0', digest, Date.now());
+      addRepository.run(registry, name, Date.now());
+    },
   };
-  let base;
-  for (let rows = 0, image = 0; rows < blobs; image += 1) {
-    if (image % imagesOnOneBase === 0) {
-      base = await add(`base ${image}`, layerBytes);
-      rows += 1;
-    }
-    const children = [base, await add(`config ${image}`, 2_000)];
-    for (let layer = 0; layer < ownLayersOfImage; layer += 1) children.push(await add(`layer ${image} ${layer}`, layerBytes));
-    const manifest = { digest: sha256(`manifest ${image}`), size: 1_500, isPublic: true, storedAt: clock, mediaType: manifestType };
-    const owner = { registry: 'docker.io', name: `library/image-${image}` };
-    await ledger.addManifest(manifest, children, owner);
-    await ledger.setTag(owner, '1.0', manifest.digest, clock);
-    bytes += manifest.size;
-    rows += ownLayersOfImage + 2;
-  }
-  const served = await addServed(ledger, dataPath);
-  await ledger.close({ clean: true });
-  await writeFile(join(dataPath, 'bench.json'), JSON.stringify({ ...served, bytes: bytes + served.bytes }));
+  return rows;
 }
 
 /** One image of which everything is there. */
-async function addServed(ledger, dataPath) {
+async function addServed(rows, dataPath) {
   const config = Buffer.alloc(servedBlobBytes, '{"architecture":"amd64"}');
-  const child = { digest: sha256(config), size: config.length, kind: 'blob' };
+  const blob = sha256(config);
   const manifest = Buffer.from(
     JSON.stringify({
       schemaVersion: 2,
       mediaType: manifestType,
-      config: { mediaType: 'application/vnd.oci.image.config.v1+json', digest: child.digest, size: child.size },
+      config: { mediaType: 'application/vnd.oci.image.config.v1+json', digest: blob, size: config.length },
       layers: [],
     }),
   );
   const digest = sha256(manifest);
-  const now = Date.now();
-  for (const [name, content] of [[child.digest, config], [digest, manifest]]) {
+  for (const [name, content] of [
+    [blob, config],
+    [digest, manifest],
+  ]) {
     const hex = name.slice('sha256:'.length);
     const folder = join(dataPath, 'blobs', 'sha256', hex.slice(0, 2));
     await mkdir(folder, { recursive: true });
     await writeFile(join(folder, hex), content);
   }
-  await ledger.addBlob({ ...child, isPublic: true, storedAt: now }, repository);
-  const record = { digest, size: manifest.length, isPublic: true, storedAt: now, mediaType: manifestType };
-  await ledger.addManifest(record, [child], repository);
-  await ledger.link(repository, { digest, isPublic: true }, now);
-  await ledger.setTag(repository, '1.0', digest, now);
-  return { manifest: digest, blob: child.digest, bytes: config.length + manifest.length };
+  const child = rows.blob(servedName, blob, config.length);
+  rows.manifest(servedName, { digest, size: manifest.length }, [child]);
+  return { manifest: digest, blob };
 }
 
 // ---- the daemon as a process ----------------------------------------------------------------------------------------
@@ -187,13 +214,19 @@ async function measureEviction(dataPath, configFile, facts) {
   const lines = [];
   const sink = new Writable({
     write(chunk, _, done) {
-      lines.push(...chunk.toString().trim().split('\n').map((line) => JSON.parse(line)));
+      lines.push(
+        ...chunk
+          .toString()
+          .trim()
+          .split('\n')
+          .map((line) => JSON.parse(line)),
+      );
       done();
     },
   });
   const service = await startService(loaded.value, createLogger({ level: 'info', format: 'json' }, sink));
   try {
-    const path = `/v2/${repository.name}/blobs/${facts.blob}`;
+    const path = `/v2/${servedName}/blobs/${facts.blob}`;
     const quiet = await watched(worker, { url: service.url, path, fills: 0 });
     const busy = await watched(worker, { url: service.url, path, fills });
     const evicted = lines.filter(({ images }) => images > 0).reduce((sum, { images }) => sum + images, 0);
@@ -264,7 +297,10 @@ async function runWorker({ fillBytes }) {
 
 async function measure(root, blobs) {
   const dataPath = join(root, `${blobs}`);
-  const isThere = await access(join(dataPath, 'bench.json')).then(() => true, () => false);
+  const isThere = await access(join(dataPath, 'bench.json')).then(
+    () => true,
+    () => false,
+  );
   const began = performance.now();
   if (!isThere) await fillLedger(dataPath, blobs);
   const facts = JSON.parse(await readFile(join(dataPath, 'bench.json'), 'utf8'));
@@ -284,8 +320,8 @@ async function measure(root, blobs) {
     await daemon.stop();
   }
   const daemon = await startDaemon(configFile, url);
-  const manifestHits = await hitsPerSecond(url, `/v2/${repository.name}/manifests/1.0`);
-  const blobHits = await hitsPerSecond(url, `/v2/${repository.name}/blobs/${facts.blob}`);
+  const manifestHits = await hitsPerSecond(url, `/v2/${servedName}/manifests/1.0`);
+  const blobHits = await hitsPerSecond(url, `/v2/${servedName}/blobs/${facts.blob}`);
   const memory = await daemon.memory();
   await daemon.stop();
 
@@ -333,7 +369,10 @@ async function main() {
     const [small, large] = columns;
     console.table(
       Object.fromEntries(
-        Object.keys(small).map((name) => [name, Object.fromEntries(scales.map((blobs, i) => [`${blobs} blobs`, [small, large][i][name]]))]),
+        Object.keys(small).map((name) => [
+          name,
+          Object.fromEntries(scales.map((blobs, i) => [`${blobs} blobs`, [small, large][i][name]])),
+        ]),
       ),
     );
   } finally {
