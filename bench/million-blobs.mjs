@@ -47,7 +47,7 @@ function sha256(content) {
 
 // ---- the ledger -----------------------------------------------------------------------------------------------------
 
-/** In the layout that the program itself makes; the rows are written in large transactions, or it would take an hour. */
+/** In the layout that the program itself makes; the rows are written in large transactions, or it would take ten minutes. */
 async function fillLedger(dataPath, blobs) {
   const { SqliteLedger } = await import(new URL('ledger/sqlite-ledger.js', dist));
   await mkdir(dataPath, { recursive: true });
@@ -264,31 +264,34 @@ async function runWorker({ fillBytes }) {
     const digest = sha256(content);
     fresh.set(digest, content);
     const { statusCode, body } = await request(`${url}/v2/library/fresh/blobs/${digest}`);
+    if (statusCode !== 200) throw new Error(`a fill got status ${statusCode}: ${await body.text()}`);
     await body.dump({ limit: Number.MAX_SAFE_INTEGER });
-    if (statusCode !== 200) throw new Error(`a fill got status ${statusCode}`);
     fresh.delete(digest);
   };
   parentPort.on('message', async ({ url, path, fills }) => {
-    try {
-      let isDone = false;
-      let slowestHitMs = 0;
-      const hits = (async () => {
-        while (!isDone) {
-          const began = performance.now();
-          await (await request(`${url}${path}`)).body.dump();
-          slowestHitMs = Math.max(slowestHitMs, performance.now() - began);
-          await delay(1);
-        }
-      })();
-      const began = performance.now();
-      for (let count = 0; count < fills; count += 1) await fill(url);
-      if (fills === 0) await delay(loadMs);
-      isDone = true;
-      await hits;
-      parentPort.postMessage({ slowestHitMs, tookMs: performance.now() - began });
-    } catch (error) {
-      parentPort.postMessage({ error: String(error) });
-    }
+    let isDone = false;
+    let slowestHitMs = 0;
+    const askOn = async () => {
+      while (!isDone) {
+        const began = performance.now();
+        await (await request(`${url}${path}`)).body.dump();
+        slowestHitMs = Math.max(slowestHitMs, performance.now() - began);
+        await delay(1);
+      }
+    };
+    const fillAll = async () => {
+      try {
+        for (let count = 0; count < fills; count += 1) await fill(url);
+        if (fills === 0) await delay(loadMs);
+      } finally {
+        isDone = true;
+      }
+    };
+    const began = performance.now();
+    const [filled, asked] = await Promise.allSettled([fillAll(), askOn()]);
+    const failed = [filled, asked].find(({ status }) => status === 'rejected');
+    if (failed !== undefined) return parentPort.postMessage({ error: String(failed.reason) });
+    return parentPort.postMessage({ slowestHitMs, tookMs: performance.now() - began });
   });
   parentPort.postMessage({ upstream: `http://127.0.0.1:${server.address().port}` });
 }
@@ -327,6 +330,7 @@ async function measure(root, blobs) {
 
   // What is evicted must be there for the next run.
   const copy = join(root, `${blobs}-evicted`);
+  await rm(copy, { recursive: true, force: true });
   await cp(dataPath, copy, { recursive: true });
   const { quiet, busy, evicted } = await measureEviction(copy, configFile, facts);
   await rm(copy, { recursive: true });

@@ -1,5 +1,5 @@
 import { Administration } from './admin/administration.ts';
-import type { Damage } from './admin/operations.ts';
+import type { Damage, Progress } from './admin/operations.ts';
 import { type AdminServer, serveAdmin } from './admin/server.ts';
 import { socketPathOf } from './admin/socket-path.ts';
 import { messageOf, StartupError } from './compose/startup-error.ts';
@@ -33,15 +33,29 @@ export interface Service {
   stop(): Promise<void>;
 }
 
-/** @throws {StartupError} */
-export async function startService(config: Config, log: Logger): Promise<Service> {
-  const storage = await Storage.open(config, log);
+/**
+ * `onProgress` hears of what has to be done before the start and may take long: making a lost ledger anew. The signal breaks
+ * that off.
+ *
+ * @throws {StartupError}
+ */
+export async function startService(
+  config: Config,
+  { log, onProgress = () => undefined, signal = new AbortController().signal }: Starting,
+): Promise<Service> {
+  const storage = await Storage.open(config, { log, onProgress, signal });
   try {
     return await startWith(storage, config, log);
   } catch (error) {
-    storage.close();
+    await storage.close();
     throw error;
   }
+}
+
+interface Starting {
+  readonly log: Logger;
+  readonly onProgress?: (progress: Progress) => void;
+  readonly signal?: AbortSignal;
 }
 
 async function startWith(storage: Storage, config: Config, log: Logger): Promise<Service> {
@@ -99,6 +113,7 @@ async function startWith(storage: Storage, config: Config, log: Logger): Promise
   });
   const reconciling = storage.reconcile(stopping.signal);
   const upkeeping = upkeep.run(admin, stopping.signal);
+  const journaling = storage.keepJournal(stopping.signal);
 
   return {
     url: listening.url,
@@ -110,12 +125,11 @@ async function startWith(storage: Storage, config: Config, log: Logger): Promise
     },
     stop: async () => {
       stopping.abort();
-      await listening.stop(inForce.config.shutdownGrace);
-      await socket.close();
+      await Promise.all([listening.stop(inForce.config.shutdownGrace), socket.close()]);
       await mirror.flights.stop();
-      await Promise.all([reconciling, upkeeping]);
+      await Promise.all([reconciling, upkeeping, journaling]);
       await upstreams.close();
-      storage.close();
+      await storage.close();
     },
   };
 }

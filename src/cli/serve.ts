@@ -1,10 +1,12 @@
 import { once } from 'node:events';
+import type { Progress } from '../admin/operations.ts';
 import { type Service, StartupError, startService } from '../compose.ts';
 import type { Config } from '../config/config.ts';
 import { type ConfigSource, loadConfig } from '../config/load.ts';
 import { createLogger, type Logger } from '../ops/logger.ts';
 import { type ExitCode, exitCode, type Io } from './io.ts';
 import { tellProblems } from './problems.ts';
+import { progressPrinter } from './progress.ts';
 import { RunningConfig } from './reload.ts';
 
 /** What a stop may take beyond the grace given to transfers: closing files, the last marks in the ledger. */
@@ -29,7 +31,10 @@ export async function serve(options: { readonly config: string }, io: Io): Promi
 }
 
 async function serveUntilStopped(config: Config, source: ConfigSource, log: Logger, io: Io): Promise<ExitCode> {
-  const service = await startService(config, log);
+  const progress = progressPrinter(io, 'making the ledger anew');
+  const onProgress = (done: Progress) => progress.update(done);
+  const starting = { log, onProgress, signal: io.stop };
+  const service = await startService(config, starting).finally(() => progress.end());
   const upstreams = [...config.upstreams.keys()];
   log.info({ url: service.url, data: config.storage.path, upstreams }, `listening on ${service.url}`);
 

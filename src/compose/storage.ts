@@ -1,8 +1,13 @@
-import { join } from 'node:path';
-import type { Recovery } from '../admin/operations.ts';
+import type { Progress, Recovery } from '../admin/operations.ts';
 import type { Config } from '../config/config.ts';
+import { type DataDirectoryLock, lockDataDirectory } from '../ledger/data-directory-lock.ts';
 import { HotLedger } from '../ledger/hot-ledger.ts';
-import { SqliteLedger } from '../ledger/sqlite-ledger.ts';
+import { Journal } from '../ledger/journal.ts';
+import { JournaledLedger } from '../ledger/journaled-ledger.ts';
+import { openLedger } from '../ledger/open-ledger.ts';
+import { rebuildLedger, recoveryOf } from '../ledger/rebuild.ts';
+import { keepJournal } from '../ledger/rewrite-journal.ts';
+import type { SqliteLedger } from '../ledger/sqlite-ledger.ts';
 import { systemClock } from '../ops/clock.ts';
 import type { Logger } from '../ops/logger.ts';
 import { Budget } from '../store/budget.ts';
@@ -11,44 +16,61 @@ import { ensureDirectory } from '../store/files.ts';
 import { reconcile } from '../store/reconcile.ts';
 import { messageOf, StartupError } from './startup-error.ts';
 
+export interface Opening {
+  readonly log: Logger;
+  /** Of what has to be done before the start, and may take long. */
+  readonly onProgress: (progress: Progress) => void;
+  readonly signal: AbortSignal;
+}
+
+interface Parts {
+  readonly store: DiskBlobStore;
+  readonly sqlite: SqliteLedger;
+  readonly journal: Journal;
+  readonly recovery: Recovery | null;
+  readonly wasClean: boolean;
+}
+
 /** Everything below the data directory. */
 export class Storage {
   readonly store: DiskBlobStore;
   readonly ledger: HotLedger;
+  /** What a lost or damaged ledger cost. */
+  readonly recovery: Recovery | null;
   readonly #sqlite: SqliteLedger;
+  readonly #journal: Journal;
+  readonly #lock: DataDirectoryLock;
   readonly #log: Logger;
   /** Ledger and store agree: a stop after that is a clean one. */
   #isReconciled: boolean;
 
-  private constructor(parts: { store: DiskBlobStore; sqlite: SqliteLedger; wasClean: boolean; log: Logger }) {
-    this.store = parts.store;
-    this.#sqlite = parts.sqlite;
-    this.ledger = new HotLedger(parts.sqlite);
-    this.#isReconciled = parts.wasClean;
-    this.#log = parts.log;
+  private constructor({ store, sqlite, journal, recovery, wasClean }: Parts, lock: DataDirectoryLock, log: Logger) {
+    this.store = store;
+    this.recovery = recovery;
+    this.ledger = new HotLedger(new JournaledLedger(sqlite, journal));
+    this.#sqlite = sqlite;
+    this.#journal = journal;
+    this.#lock = lock;
+    this.#isReconciled = wasClean;
+    this.#log = log;
   }
 
   /** @throws {StartupError} */
-  static async open({ storage }: Config, log: Logger): Promise<Storage> {
+  static async open({ storage }: Config, opening: Opening): Promise<Storage> {
     try {
       await ensureDirectory(storage.path);
-      const budget = new Budget(storage.maxSize);
-      const sqlite = new SqliteLedger(join(storage.path, 'ledger.db'));
-      const wasClean = await sqlite.takeCleanMark();
-      const store = await DiskBlobStore.open(storage.path, budget, {
-        minFree: storage.minFree,
-        mayHaveStrays: !wasClean,
-      });
-      budget.count((await sqlite.totals()).bytes);
-      return new Storage({ store, sqlite, wasClean, log });
+      const lock = await lockDataDirectory(storage.path);
+      try {
+        return new Storage(await openParts(storage, opening), lock, opening.log);
+      } catch (error) {
+        await lock.release();
+        throw error;
+      }
     } catch (error) {
-      throw new StartupError(`the data directory ${storage.path} cannot be used: ${messageOf(error)}`, { cause: error });
+      throw new StartupError(`the data directory ${storage.path} cannot be used: ${messageOf(error)}`, {
+        cause: error,
+      });
     }
-  }
-
-  /** What a lost or damaged ledger cost. */
-  get recovery(): Recovery | null {
-    return null;
   }
 
   get isReconciled(): boolean {
@@ -69,12 +91,24 @@ export class Storage {
     }
   }
 
+  /** Until the signal aborts. */
+  keepJournal(signal: AbortSignal): Promise<void> {
+    return keepJournal({
+      journal: this.#journal,
+      rows: this.#sqlite.rows,
+      clock: systemClock,
+      signal,
+      onTrouble: (error) => this.#log.warn({ err: error }, 'the journal could not be written anew'),
+    });
+  }
+
   /** Rejects when it cannot be used. */
   async check(): Promise<void> {
     await Promise.all([this.store.check(), this.#sqlite.check()]);
   }
 
-  close(): void {
+  /** As clean as it was opened, until it is reconciled. */
+  async close(): Promise<void> {
     try {
       this.#sqlite.close({ clean: this.#isReconciled });
     } catch (error) {
@@ -83,5 +117,30 @@ export class Storage {
         'the ledger could not write its last entries; the next start compares it with the store',
       );
     }
+    this.#journal.close();
+    await this.#lock.release();
+  }
+}
+
+async function openParts({ path, maxSize, minFree }: Config['storage'], opening: Opening): Promise<Parts> {
+  const { log, onProgress, signal } = opening;
+  const now = () => systemClock.now();
+  const onDamage = (error: Error) => log.error({ err: error }, 'the ledger is damaged: restart, and it is made anew');
+  const { ledger: sqlite, isNew } = await openLedger(path, { now, onDamage });
+  try {
+    const onTrouble = (error: Error) => log.warn({ err: error }, 'the journal beside the ledger cannot be written');
+    const journal = await Journal.open(path, onTrouble);
+    const wasClean = await sqlite.takeCleanMark();
+    const budget = new Budget(maxSize);
+    const store = await DiskBlobStore.open(path, budget, { minFree, mayHaveStrays: !wasClean });
+    if (isNew !== undefined) {
+      const recovery = await rebuildLedger({ ledger: sqlite, isNew, dataPath: path, store, now, onProgress, signal });
+      if (recovery !== undefined) log.warn(recovery, 'the ledger was made anew');
+    }
+    budget.count((await sqlite.totals()).bytes);
+    return { store, sqlite, journal, wasClean, recovery: recoveryOf(sqlite) ?? null };
+  } catch (error) {
+    sqlite.close({ clean: false });
+    throw error;
   }
 }

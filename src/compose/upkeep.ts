@@ -50,7 +50,10 @@ export class Upkeep {
     if (now - this.#complainedAt < every.complaintMs) return;
     this.#complainedAt = now;
     const { limit, taken } = this.#deps.storage.store.room.budget;
-    this.#deps.log.warn({ missing, taken, limit }, 'no room, and nothing that may go: pulls are passed through uncached');
+    this.#deps.log.warn(
+      { missing, taken, limit },
+      'no room, and nothing that may go: pulls are passed through uncached',
+    );
   }
 
   /** Takes over sizes of a new configuration; what is too much goes at once. */
@@ -79,6 +82,7 @@ export class Upkeep {
     const { log, config } = this.#deps;
     const onError = (error: unknown) => log.error({ err: error }, 'upkeep failed');
     await this.#look().catch(onError);
+    void this.#scrub(admin, signal).catch(onError);
     await Promise.all([
       repeat(() => this.#look(), { every: () => every.lookMs, signal, onError }),
       repeat(() => this.#collectGarbage(admin, signal), { every: () => config().storage.gcEvery, signal, onError }),

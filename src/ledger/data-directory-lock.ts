@@ -43,6 +43,8 @@ export async function lockDataDirectory(dataPath: string): Promise<DataDirectory
 async function takeLock(dataPath: string): Promise<Database.Database> {
   const db = openLockFile(join(dataPath, 'entrepot.lock'));
   try {
+    // Nothing is ever written to it: no file beside it for what would be undone.
+    db.pragma('journal_mode = MEMORY');
     db.exec('BEGIN EXCLUSIVE');
     return db;
   } catch (error) {

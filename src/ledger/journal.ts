@@ -10,7 +10,7 @@ const formatVersion = 1;
 const header = `${JSON.stringify({ journal: formatVersion })}\n`;
 
 /** More than any fact takes: the longest is a manifest's, with a media type that came in a header of 16 KiB at most. */
-export const maxLineBytes = 64 * 1024;
+const maxLineBytes = 64 * 1024;
 
 const readAtOnceBytes = 256 * 1024;
 

@@ -5,6 +5,7 @@ import Database from 'better-sqlite3';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { HotLedger } from '../../src/ledger/hot-ledger.ts';
 import { SqliteLedger } from '../../src/ledger/sqlite-ledger.ts';
+import type { Digest } from '../../src/oci/digest.ts';
 import { type LedgerPlace, ledgerContract } from './ledger.ts';
 import { digestNamed, repositoryNamed, tagNamed } from './words.ts';
 
@@ -115,10 +116,10 @@ describe('the file of a SqliteLedger', () => {
 
   test('tells the sum of all sizes, and every blob in pages', async () => {
     await using file = await LedgerFile.open();
-    expect(await file.ledger.totalBytes()).toBe(0);
+    expect(await file.ledger.totals()).toEqual({ blobs: 0, bytes: 0 });
     expect(await file.ledger.blobs({ limit: 10 })).toEqual([]);
     for (const text of ['a', 'bb', 'ccc']) await file.ledger.addBlob(blobNamed(text), app);
-    expect(await file.ledger.totalBytes()).toBe(6);
+    expect(await file.ledger.totals()).toEqual({ blobs: 3, bytes: 6 });
     const digests = ['a', 'bb', 'ccc'].map(digestNamed).sort();
     const [first] = await file.ledger.blobs({ limit: 1 });
     const rest = await file.ledger.blobs({ limit: 10, after: String(first?.digest) });
@@ -142,6 +143,89 @@ describe('the file of a SqliteLedger', () => {
     const next = new SqliteLedger(file.path);
     expect(await next.takeCleanMark()).toBe(false);
     next.close({ clean: false });
+  });
+});
+
+describe('a file of the first layout', () => {
+  /** As the first version wrote it: an index of one image, which shares its base with another one. */
+  const written = `
+    CREATE TABLE blobs (
+      digest    TEXT PRIMARY KEY,
+      size      INTEGER NOT NULL CHECK (size >= 0),
+      is_public INTEGER NOT NULL CHECK (is_public IN (0, 1)),
+      stored_at INTEGER NOT NULL,
+      used_at   INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE manifests (
+      digest     TEXT PRIMARY KEY REFERENCES blobs (digest) ON DELETE CASCADE,
+      media_type TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE children (
+      parent   TEXT NOT NULL REFERENCES manifests (digest) ON DELETE CASCADE,
+      child    TEXT NOT NULL,
+      kind     TEXT NOT NULL CHECK (kind IN ('manifest', 'blob')),
+      size     INTEGER NOT NULL,
+      platform TEXT,
+      PRIMARY KEY (parent, child)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX children_by_child ON children (child);
+    CREATE TABLE links (
+      registry   TEXT NOT NULL,
+      repository TEXT NOT NULL,
+      digest     TEXT NOT NULL,
+      PRIMARY KEY (registry, repository, digest)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX links_by_digest ON links (digest);
+    CREATE TABLE tags (
+      registry   TEXT NOT NULL,
+      repository TEXT NOT NULL,
+      tag        TEXT NOT NULL,
+      digest     TEXT NOT NULL,
+      fallback   TEXT,
+      checked_at INTEGER NOT NULL,
+      PRIMARY KEY (registry, repository, tag)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE repositories (
+      registry   TEXT NOT NULL,
+      repository TEXT NOT NULL,
+      is_public  INTEGER NOT NULL CHECK (is_public IN (0, 1)),
+      checked_at INTEGER NOT NULL,
+      PRIMARY KEY (registry, repository)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE facts (
+      name  TEXT PRIMARY KEY,
+      value TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    INSERT INTO blobs VALUES
+      ('index', 1, 1, 10, 40), ('image', 2, 1, 10, 40), ('other', 4, 1, 10, 30), ('base', 8, 1, 10, 10),
+      ('layer', 16, 1, 10, 10), ('loose', 32, 0, 10, 20);
+    INSERT INTO manifests VALUES ('index', 'index type'), ('image', 'image type'), ('other', 'image type');
+    INSERT INTO children VALUES
+      ('index', 'image', 'manifest', 2, 'linux/amd64'), ('image', 'base', 'blob', 8, NULL),
+      ('image', 'missing', 'blob', 9, NULL), ('other', 'base', 'blob', 8, NULL), ('other', 'layer', 'blob', 16, NULL);
+    INSERT INTO links VALUES ('docker.io', 'library/app', 'index'), ('docker.io', 'library/app', 'other');
+    INSERT INTO tags VALUES ('docker.io', 'library/app', 'latest', 'index', NULL, 7);
+    PRAGMA user_version = 1;`;
+
+  test('opens with what it had, counted: what is needed stays, and the rest goes in the order of its use', async () => {
+    await using file = await LedgerFile.prepare();
+    file.bySql((db) => db.exec(written));
+    const ledger = file.reopen();
+    expect(await ledger.totals()).toEqual({ blobs: 6, bytes: 63 });
+    expect(await ledger.leastUsed({ limit: 10 })).toEqual([
+      { digest: 'loose', size: 32, usedAt: 20, isManifest: false, names: [] },
+      { digest: 'other', size: 4, usedAt: 30, isManifest: true, names: [{ repository: app, tags: [] }] },
+      { digest: 'index', size: 1, usedAt: 40, isManifest: true, names: [{ repository: app, tags: ['latest'] }] },
+    ]);
+    expect(await ledger.evict('other' as Digest, new Set())).toEqual([
+      { digest: 'other', size: 4 },
+      { digest: 'layer', size: 16 },
+    ]);
+    // The place in the count that was missing before is taken by what comes later.
+    await ledger.addBlob({ ...blobNamed('m'), digest: 'missing' as Digest, size: 9 }, app);
+    expect(await ledger.totals()).toEqual({ blobs: 5, bytes: 52 });
+    const order = (await file.reopen().leastUsed({ limit: 10 })).map(({ digest }) => digest);
+    expect(order).toEqual(['loose', 'index']);
   });
 });
 
@@ -209,14 +293,15 @@ describe('a file that this version cannot use', () => {
   test('is let go of again: a repaired file in the same place opens', async () => {
     await using file = await LedgerFile.open();
     file.close();
+    const layout = file.bySql((db) => db.pragma('user_version', { simple: true }) as number);
     file.bySql((db) => db.pragma('user_version = 999'));
     expect(() => new SqliteLedger(file.path)).toThrow();
     // Fails with SQLITE_BUSY while anybody else has the file open.
     file.bySql((db) => {
       db.pragma('journal_mode = DELETE');
-      db.pragma('user_version = 1');
+      db.pragma(`user_version = ${layout}`);
     });
-    expect(await file.reopen().totalBytes()).toBe(0);
+    expect(await file.reopen().totals()).toEqual({ blobs: 0, bytes: 0 });
   });
 
   test.each([
@@ -256,6 +341,6 @@ describe('a file that this version cannot use', () => {
   test('an empty file is a new ledger', async () => {
     await using file = await LedgerFile.prepare();
     await writeFile(file.path, '');
-    expect(await file.reopen().totalBytes()).toBe(0);
+    expect(await file.reopen().totals()).toEqual({ blobs: 0, bytes: 0 });
   });
 });

@@ -1,8 +1,16 @@
 import { describe, expect, test } from 'vitest';
-import type { BlobRecord, Ledger, Listing, ManifestRecord } from '../../src/mirror/ports.ts';
+import type {
+  BlobRecord,
+  ImageName,
+  Ledger,
+  Listing,
+  ManifestRecord,
+  Name,
+  Unreferenced,
+} from '../../src/mirror/ports.ts';
 import type { Digest } from '../../src/oci/digest.ts';
 import type { Child } from '../../src/oci/manifest.ts';
-import type { Repository } from '../../src/oci/repository-name.ts';
+import { type Repository, repositoryText } from '../../src/oci/repository-name.ts';
 import { digestNamed, repositoryNamed, tagNamed } from './words.ts';
 
 /** One place where a ledger lies; `ledger` is that of the latest opening. */
@@ -14,6 +22,7 @@ const app = repositoryNamed('docker.io/library/app');
 const other = repositoryNamed('docker.io/library/other');
 const elsewhere = repositoryNamed('ghcr.io/library/app');
 const latest = tagNamed('latest');
+const nothing: ReadonlySet<Digest> = new Set();
 
 const indexType = 'application/vnd.oci.image.index.v1+json';
 const imageType = 'application/vnd.oci.image.manifest.v1+json';
@@ -490,6 +499,387 @@ export function ledgerContract(name: string, open: () => LedgerPlace | Promise<L
     });
   });
 
+  describe(`${name}: the order in which things go`, () => {
+    scenario('is that of their last use, and of their digests where that is the same', async (ledger) => {
+      for (const text of ['a', 'b', 'c', 'd']) await ledger.addBlob(blobNamed(text), app);
+      for (const [text, at] of [
+        ['a', 4_000],
+        ['b', 3_000],
+      ] as const)
+        ledger.touch(digestNamed(text), at);
+      const [first, second] = ['c', 'd'].map(digestNamed).sort();
+      expect(await orderOf(ledger)).toEqual([first, second, digestNamed('b'), digestNamed('a')]);
+    });
+
+    scenario('is told with what it takes to choose', async (ledger) => {
+      await addImage(ledger, 'image', { layers: ['layer'] });
+      await ledger.link(other, { digest: digestNamed('image'), isPublic: false }, 1);
+      await ledger.setTag(app, latest, digestNamed('image'), 1);
+      await ledger.setTag(app, tagNamed('1.0'), digestNamed('image'), 1);
+      await ledger.addBlob(blobNamed('loose', { storedAt: 2_000 }), undefined);
+      const [image, loose] = await ledger.leastUsed({ limit: 10 });
+      expect(image).toMatchObject({ digest: digestNamed('image'), size: 5, usedAt: 1_000, isManifest: true });
+      expect(sortedNames(image?.names)).toEqual([
+        ['docker.io/library/app', '1.0', 'latest'],
+        ['docker.io/library/other'],
+      ]);
+      expect(loose).toEqual({ digest: digestNamed('loose'), size: 5, usedAt: 2_000, isManifest: false, names: [] });
+    });
+
+    scenario('comes in pages that miss none and repeat none', async (ledger) => {
+      const texts = Array.from({ length: 20 }, (_, index) => `blob ${index}`);
+      for (const [index, text] of texts.entries()) await ledger.addBlob(blobNamed(text, { storedAt: index % 3 }), app);
+      const all = await orderOf(ledger);
+      expect([...all].sort()).toEqual(texts.map(digestNamed).sort());
+      for (const limit of [1, 3, 20]) {
+        const paged: Unreferenced[] = [];
+        for (;;) {
+          const page = await ledger.leastUsed({ after: paged.at(-1), limit });
+          if (page.length === 0) break;
+          paged.push(...page);
+        }
+        expect(paged.map(({ digest }) => digest)).toEqual(all);
+      }
+      const second = await ledger.leastUsed({ after: { usedAt: 1, digest: '' }, limit: 1 });
+      expect(second[0]?.usedAt).toBe(1);
+    });
+
+    scenario('has nothing that something stored refers to, however much longer ago it was used', async (ledger) => {
+      await addImage(ledger, 'amd64', { layers: ['base'] });
+      await addIndex(ledger, 'inner', { amd64: 'linux/amd64' });
+      await addIndex(ledger, 'outer', { inner: 'linux/amd64' });
+      ledger.touch(digestNamed('outer'), 9_000);
+      expect(await orderOf(ledger)).toEqual([digestNamed('outer')]);
+      await ledger.forget(digestNamed('inner'));
+      expect(await orderOf(ledger)).toEqual(['amd64', 'outer'].map(digestNamed));
+      // Stored again, it belongs to what has referred to it all the time.
+      await addIndex(ledger, 'inner', { amd64: 'linux/amd64' });
+      expect(await orderOf(ledger)).toEqual([digestNamed('outer')]);
+    });
+
+    scenario('is that of use, of which the last second’s is not written yet', async (ledger) => {
+      await addImage(ledger, 'first', { layers: [] });
+      await addImage(ledger, 'second', { layers: [] });
+      ledger.touch(digestNamed('first'), 3_000);
+      ledger.touch(digestNamed('second'), 2_000);
+      expect(await orderOf(ledger)).toEqual(['second', 'first'].map(digestNamed));
+      ledger.touch(digestNamed('second'), 4_000);
+      // An older time in the same second takes nothing back.
+      ledger.touch(digestNamed('second'), 2_500);
+      expect(await orderOf(ledger)).toEqual(['first', 'second'].map(digestNamed));
+    });
+
+    scenario('an index was used when one of its images was, at any depth', async (ledger) => {
+      await addImage(ledger, 'amd64', { layers: ['base'] });
+      await addIndex(ledger, 'inner', { amd64: 'linux/amd64' });
+      await addIndex(ledger, 'outer', { inner: 'linux/amd64' });
+      await ledger.addBlob(blobNamed('loose', { storedAt: 2_000 }), app);
+      ledger.touch(digestNamed('amd64'), 3_000);
+      expect(await orderOf(ledger)).toEqual(['loose', 'outer'].map(digestNamed));
+      expect((await ledger.image(digestNamed('inner')))?.usedAt).toBe(3_000);
+    });
+
+    scenario('an image was not used because a layer was, which others may have asked for', async (ledger) => {
+      await addImage(ledger, 'one', { layers: ['base'] });
+      await addImage(ledger, 'two', { layers: ['base'] });
+      ledger.touch(digestNamed('one'), 2_000);
+      ledger.touch(digestNamed('base'), 3_000);
+      expect(await orderOf(ledger)).toEqual(['two', 'one'].map(digestNamed));
+      expect((await ledger.image(digestNamed('two')))?.usedAt).toBe(1_000);
+    });
+
+    scenario('has what a tag falls back to only after the tag', async (ledger) => {
+      await addFallback(ledger);
+      expect(await orderOf(ledger)).toEqual([digestNamed('new')]);
+      expect(await ledger.evict(digestNamed('old'), nothing)).toEqual([]);
+      await ledger.evict(digestNamed('new'), nothing);
+      expect(await orderOf(ledger)).toEqual([digestNamed('old')]);
+    });
+
+    scenario('has what a tag would fall back to when it does without: when its own bytes are lost', async (ledger) => {
+      await addFallback(ledger);
+      await ledger.forget(digestNamed('new'));
+      expect(await orderOf(ledger)).toEqual([digestNamed('old')]);
+      expect(await evictedFrom(ledger, 'old')).toEqual(['old', 'old layer'].map(digestNamed).sort());
+      expect(await ledger.tag(app, latest)).toEqual({ digest: digestNamed('new'), checkedAt: 2 });
+    });
+
+    scenario('two that tags have left for each other do not stay for ever', async (ledger) => {
+      for (const [text, whole] of [
+        ['a', 'amd64'],
+        ['b', 'arm64'],
+      ] as const) {
+        await addImage(ledger, `${text} image`, { layers: [] });
+        await addIndex(ledger, text, { [`${text} image`]: `linux/${whole}` });
+      }
+      for (const [tag, from, to] of [
+        ['1', 'a', 'b'],
+        ['2', 'b', 'a'],
+      ] as const) {
+        await ledger.setTag(app, tagNamed(tag), digestNamed(from), 1);
+        expect((await ledger.setTag(app, tagNamed(tag), digestNamed(to), 2)).fallback).toBe(digestNamed(from));
+      }
+      expect(await orderOf(ledger)).toEqual(['a', 'b'].map(digestNamed).sort());
+    });
+
+    scenario(
+      'an index whose tag has moved to an unfinished image of its own does not stay for ever',
+      async (ledger) => {
+        await addImage(ledger, 'whole', { layers: ['l'] });
+        await addImage(ledger, 'unfinished', { layers: ['m'], missing: ['m'] });
+        await addIndex(ledger, 'index', { whole: 'linux/amd64', unfinished: 'linux/arm64' });
+        await ledger.setTag(app, latest, digestNamed('index'), 1);
+        const { fallback } = await ledger.setTag(app, latest, digestNamed('unfinished'), 2);
+        expect(fallback).toBe(digestNamed('index'));
+        expect(await orderOf(ledger)).toEqual([digestNamed('index')]);
+        await ledger.evict(digestNamed('index'), nothing);
+        expect(await ledger.tag(app, latest)).toEqual({ digest: digestNamed('unfinished'), checkedAt: 2 });
+      },
+    );
+  });
+
+  describe(`${name}: eviction`, () => {
+    scenario('takes an image with its layers, its links and its tags', async (ledger) => {
+      await addImage(ledger, 'image', { layers: ['config', 'layer'] });
+      await ledger.setTag(app, latest, digestNamed('image'), 1);
+      await ledger.setTag(other, latest, digestNamed('image'), 1);
+      const evicted = await ledger.evict(digestNamed('image'), nothing);
+      expect(new Map(evicted.map(({ digest, size }) => [digest, size]))).toEqual(
+        new Map(['image', 'config', 'layer'].map((text) => [digestNamed(text), text.length])),
+      );
+      expect(evicted).toHaveLength(3);
+      for (const text of ['image', 'config', 'layer']) {
+        expect(await ledger.blob(digestNamed(text))).toBeUndefined();
+        expect(await ledger.namesOf(digestNamed(text))).toEqual([]);
+      }
+      expect(await ledger.manifest(digestNamed('image'))).toBeUndefined();
+      expect(await ledger.statedSize(app, digestNamed('layer'))).toBeUndefined();
+      for (const repository of [app, other]) expect(await ledger.tag(repository, latest)).toBeUndefined();
+      expect(await ledger.imageNames({ limit: 10 })).toEqual([]);
+      expect(await ledger.totals()).toEqual({ blobs: 0, bytes: 0 });
+    });
+
+    scenario('leaves what was asked for too late: unknown, needed, or in use', async (ledger) => {
+      await addImage(ledger, 'image', { layers: ['layer'] });
+      expect(await ledger.evict(digestNamed('never there'), nothing)).toEqual([]);
+      expect(await ledger.evict(digestNamed('layer'), nothing)).toEqual([]);
+      expect(await ledger.evict(digestNamed('image'), new Set([digestNamed('image')]))).toEqual([]);
+      expect(await ledger.totals()).toEqual({ blobs: 2, bytes: 10 });
+      expect(await ledger.evict(digestNamed('image'), nothing)).toHaveLength(2);
+      expect(await ledger.evict(digestNamed('image'), nothing)).toEqual([]);
+    });
+
+    scenario('leaves a layer of two images to the second, and takes it with that', async (ledger) => {
+      await addImage(ledger, 'one', { layers: ['base', 'one layer'] });
+      await addImage(ledger, 'two', { layers: ['base', 'two layer'] });
+      expect(await evictedFrom(ledger, 'one')).toEqual(['one', 'one layer'].map(digestNamed).sort());
+      expect(await ledger.image(digestNamed('two'))).toMatchObject({ isComplete: true });
+      expect(await evictedFrom(ledger, 'two')).toEqual(['two', 'two layer', 'base'].map(digestNamed).sort());
+    });
+
+    scenario('leaves the images of an index, which come next: they were used when it was', async (ledger) => {
+      await addImage(ledger, 'amd64', { layers: ['l'] });
+      await addImage(ledger, 'arm64', { layers: ['l'] });
+      await addIndex(ledger, 'inner', { amd64: 'linux/amd64' });
+      await addIndex(ledger, 'outer', { inner: 'linux/amd64', arm64: 'linux/arm64' });
+      await ledger.addBlob(blobNamed('later', { storedAt: 6_000 }), app);
+      ledger.touch(digestNamed('outer'), 5_000);
+      expect(await evictedFrom(ledger, 'outer')).toEqual([digestNamed('outer')]);
+      const left = await ledger.leastUsed({ limit: 10 });
+      expect(left.slice(0, 2).map(({ digest }) => digest)).toEqual(['inner', 'arm64'].map(digestNamed).sort());
+      expect(left.map(({ usedAt }) => usedAt)).toEqual([5_000, 5_000, 6_000]);
+      expect(await evictedFrom(ledger, 'inner')).toEqual([digestNamed('inner')]);
+      expect(await evictedFrom(ledger, 'amd64')).toEqual([digestNamed('amd64')]);
+      expect(await evictedFrom(ledger, 'arm64')).toEqual(['arm64', 'l'].map(digestNamed).sort());
+    });
+
+    scenario('leaves what is being read, which was used when its image was', async (ledger) => {
+      await addImage(ledger, 'image', { layers: ['read', 'layer'] });
+      // Not written yet when the eviction comes.
+      ledger.touch(digestNamed('image'), 5_000);
+      const evicted = await ledger.evict(digestNamed('image'), new Set([digestNamed('read')]));
+      expect(evicted.map(({ digest }) => digest).sort()).toEqual(['image', 'layer'].map(digestNamed).sort());
+      const [left] = await ledger.leastUsed({ limit: 10 });
+      expect(left).toMatchObject({ digest: digestNamed('read'), usedAt: 5_000, isManifest: false });
+      expect(sortedNames(left?.names)).toEqual([['docker.io/library/app']]);
+      expect(await evictedFrom(ledger, 'read')).toEqual([digestNamed('read')]);
+    });
+
+    scenario('lets the tag fall back, unconfirmed, to what was used when the tag was', async (ledger) => {
+      await addFallback(ledger);
+      ledger.touch(digestNamed('new'), 5_000);
+      await ledger.evict(digestNamed('new'), nothing);
+      expect(await ledger.tag(app, latest)).toEqual({ digest: digestNamed('old'), checkedAt: 0 });
+      expect(await ledger.leastUsed({ limit: 10 })).toMatchObject([{ digest: digestNamed('old'), usedAt: 5_000 }]);
+      expect(await evictedFrom(ledger, 'old')).toEqual(['old', 'old layer'].map(digestNamed).sort());
+      expect(await ledger.tag(app, latest)).toBeUndefined();
+    });
+
+    scenario('does not let the tag fall back to what is not there any more', async (ledger) => {
+      await addFallback(ledger);
+      await ledger.forget(digestNamed('old'));
+      await ledger.evict(digestNamed('new'), nothing);
+      expect(await ledger.tag(app, latest)).toBeUndefined();
+    });
+
+    scenario('what was evicted can be stored again, for whom it is proved anew', async (ledger) => {
+      await addImage(ledger, 'image', { layers: ['layer'] });
+      await ledger.evict(digestNamed('image'), nothing);
+      await addImage(ledger, 'image', { layers: ['layer'] }, other);
+      expect(await orderOf(ledger)).toEqual([digestNamed('image')]);
+      expect(await ledger.namesAbove(digestNamed('layer'), 10)).toMatchObject([{ repository: other }]);
+    });
+  });
+
+  describe(`${name}: totals`, () => {
+    scenario('are those of what is stored, whatever came, changed and went', async (ledger) => {
+      expect(await ledger.totals()).toEqual({ blobs: 0, bytes: 0 });
+      await ledger.addBlob(blobNamed('a', { size: 2 ** 40 }), app);
+      await ledger.addManifest(manifestNamed('m', { size: 10 }), [childBlob('a')], app);
+      expect(await ledger.totals()).toEqual({ blobs: 2, bytes: 2 ** 40 + 10 });
+      await ledger.addBlob(blobNamed('a', { size: 7 }), other);
+      await ledger.addManifest(manifestNamed('m', { size: 5 }), [childBlob('a')], other);
+      await ledger.link(other, { digest: digestNamed('b'), isPublic: true }, 1);
+      expect(await ledger.totals()).toEqual({ blobs: 2, bytes: 12 });
+      await ledger.forget(digestNamed('a'));
+      await ledger.forget(digestNamed('a'));
+      expect(await ledger.totals()).toEqual({ blobs: 1, bytes: 5 });
+      await ledger.evict(digestNamed('m'), nothing);
+      expect(await ledger.totals()).toEqual({ blobs: 0, bytes: 0 });
+    });
+  });
+
+  describe(`${name}: images and their names`, () => {
+    scenario('come by name, tags and untagged ones, each once over any pages', async (ledger) => {
+      await addImage(ledger, 'one', { layers: ['l'] });
+      await addImage(ledger, 'two', { layers: ['l'] }, other);
+      await addImage(ledger, 'untagged', { layers: ['l'] });
+      await addImage(ledger, 'untagged too', { layers: ['l'] });
+      await addImage(ledger, 'part', { layers: ['l'] });
+      await addIndex(ledger, 'index', { part: 'linux/amd64' });
+      await ledger.link(elsewhere, { digest: digestNamed('one'), isPublic: false }, 1);
+      await ledger.setTag(app, tagNamed('b'), digestNamed('one'), 3);
+      await ledger.setTag(app, tagNamed('a'), digestNamed('one'), 4);
+      await ledger.setTag(app, tagNamed('c'), digestNamed('index'), 5);
+      await ledger.setTag(app, tagNamed('d'), digestNamed('never there'), 6);
+      await ledger.setTag(elsewhere, latest, digestNamed('two'), 7);
+      const untagged = { tag: undefined, checkedAt: undefined };
+      const names = [
+        ...['untagged', 'untagged too']
+          .map(digestNamed)
+          .sort()
+          .map((digest) => ({ repository: app, digest, ...untagged })),
+        { repository: app, tag: tagNamed('a'), digest: digestNamed('one'), checkedAt: 4 },
+        { repository: app, tag: tagNamed('b'), digest: digestNamed('one'), checkedAt: 3 },
+        { repository: app, tag: tagNamed('c'), digest: digestNamed('index'), checkedAt: 5 },
+        { repository: other, digest: digestNamed('two'), ...untagged },
+        { repository: elsewhere, digest: digestNamed('one'), ...untagged },
+        { repository: elsewhere, tag: latest, digest: digestNamed('two'), checkedAt: 7 },
+      ];
+      for (const limit of [1, 2, 3, 100]) {
+        const paged: ImageName[] = [];
+        for (;;) {
+          const after = paged.at(-1);
+          const page = await ledger.imageNames({ limit, ...(after === undefined ? {} : { after }) });
+          expect(page.length).toBeLessThanOrEqual(limit);
+          if (page.length === 0) break;
+          paged.push(...page);
+        }
+        expect(paged).toEqual(names);
+      }
+    });
+
+    scenario('of a part are those of the images that it is part of, at any depth', async (ledger) => {
+      await addImage(ledger, 'amd64', { layers: ['base'] });
+      await addIndex(ledger, 'index', { amd64: 'linux/amd64' });
+      await addImage(ledger, 'single', { layers: ['base'] }, other);
+      await addImage(ledger, 'stranger', { layers: ['l'] });
+      await ledger.setTag(app, latest, digestNamed('index'), 1);
+      const ofSingle = { repository: other, tag: undefined, digest: digestNamed('single'), checkedAt: undefined };
+      const ofIndex = { repository: app, tag: latest, digest: digestNamed('index'), checkedAt: 1 };
+      expect(await ledger.namesAbove(digestNamed('base'), 10)).toEqual([ofIndex, ofSingle]);
+      expect(await ledger.namesAbove(digestNamed('base'), 1)).toHaveLength(1);
+      expect(await ledger.namesAbove(digestNamed('amd64'), 10)).toEqual([ofIndex]);
+      expect(await ledger.namesAbove(digestNamed('index'), 10)).toEqual([ofIndex]);
+      expect(await ledger.namesAbove(digestNamed('never there'), 10)).toEqual([]);
+      // What stands for lost bytes is no image, until they are there again.
+      await ledger.forget(digestNamed('index'));
+      expect(await ledger.namesAbove(digestNamed('index'), 10)).toEqual([]);
+    });
+
+    scenario('of a blob are the repositories that were proved to hold it', async (ledger) => {
+      await addImage(ledger, 'image', { layers: ['layer'] });
+      await ledger.link(elsewhere, { digest: digestNamed('layer'), isPublic: false }, 1);
+      await ledger.setTag(app, latest, digestNamed('image'), 1);
+      const names = sortedNames(await ledger.namesOf(digestNamed('layer')));
+      expect(names).toEqual([['docker.io/library/app'], ['ghcr.io/library/app']]);
+      expect(sortedNames(await ledger.namesOf(digestNamed('image')))).toEqual([['docker.io/library/app', 'latest']]);
+      expect(await ledger.namesOf(digestNamed('never there'))).toEqual([]);
+    });
+
+    scenario('an image has the size of all that is stored below it, each once', async (ledger) => {
+      await addImage(ledger, 'amd64', { layers: ['base', 'la'] });
+      await addImage(ledger, 'arm64', { layers: ['base', 'lb'], missing: ['lb'] });
+      await addIndex(ledger, 'index', { amd64: 'linux/amd64', arm64: 'linux/arm64/v8', s390x: 'linux/s390x' });
+      expect(await ledger.image(digestNamed('amd64'))).toEqual({
+        digest: digestNamed('amd64'),
+        mediaType: imageType,
+        bytes: 5 + 4 + 2,
+        usedAt: 1_000,
+        isComplete: true,
+        completePlatforms: [],
+      });
+      const index = { digest: digestNamed('index'), mediaType: indexType, usedAt: 1_000 };
+      expect(await ledger.image(digestNamed('index'))).toEqual({
+        ...index,
+        bytes: 5 + 5 + 5 + 4 + 2,
+        isComplete: false,
+        completePlatforms: ['linux/amd64'],
+      });
+      await ledger.addBlob(blobNamed('lb'), app);
+      expect(await ledger.image(digestNamed('index'))).toMatchObject({ isComplete: false });
+      await addImage(ledger, 's390x', { layers: ['base'] });
+      const whole = await ledger.image(digestNamed('index'));
+      expect(whole).toMatchObject({ ...index, isComplete: true, bytes: 5 + 5 + 5 + 4 + 2 + 2 + 5 });
+      expect([...(whole?.completePlatforms ?? [])].sort()).toEqual(['linux/amd64', 'linux/arm64/v8', 'linux/s390x']);
+      expect(await ledger.image(digestNamed('base'))).toBeUndefined();
+      expect(await ledger.image(digestNamed('never there'))).toBeUndefined();
+    });
+
+    scenario('an index is complete when what its indexes list is, to the last layer', async (ledger) => {
+      await addImage(ledger, 'amd64', { layers: ['l'], missing: ['l'] });
+      await addIndex(ledger, 'inner', { amd64: 'linux/amd64' });
+      await addIndex(ledger, 'outer', { inner: 'linux/amd64' });
+      expect(await ledger.image(digestNamed('outer'))).toMatchObject({ isComplete: false, bytes: 5 + 5 + 5 });
+      await ledger.addBlob(blobNamed('l'), app);
+      expect(await ledger.image(digestNamed('outer'))).toMatchObject({ isComplete: true, bytes: 5 + 5 + 5 + 1 });
+      // Its bytes are there, but not as the manifest that says what is below it.
+      await ledger.forget(digestNamed('amd64'));
+      await ledger.addBlob(blobNamed('amd64'), app);
+      expect(await ledger.image(digestNamed('outer'))).toMatchObject({ isComplete: false });
+    });
+
+    scenario('what several images share is counted once', async (ledger) => {
+      await addImage(ledger, 'one', { layers: ['base', 'x'] });
+      await addImage(ledger, 'two', { layers: ['base', 'yy'] });
+      expect(await ledger.bytesBelow([])).toBe(0);
+      expect(await ledger.bytesBelow(['one', 'two', 'one', 'never there'].map(digestNamed))).toBe(3 + 3 + 4 + 1 + 2);
+      expect(await ledger.bytesBelow([digestNamed('base')])).toBe(4);
+    });
+  });
+
+  scenario(`${name}: pins are kept as they were written, each once, until they are taken back`, async (ledger) => {
+    expect(await ledger.pins()).toEqual([]);
+    await ledger.addPin('library/b:*', 1);
+    await ledger.addPin('library/a', 2);
+    await ledger.addPin('library/b:*', 3);
+    expect(await ledger.pins()).toEqual(['library/a', 'library/b:*']);
+    expect(await ledger.removePin('library/b')).toBe(false);
+    expect(await ledger.removePin('library/b:*')).toBe(true);
+    expect(await ledger.removePin('library/b:*')).toBe(false);
+    expect(await ledger.pins()).toEqual(['library/a']);
+  });
+
   test(`${name}: last use is marked without waiting, also of what is not there`, async () => {
     await using place = await open();
     await place.ledger.addBlob(blobNamed('a'), app);
@@ -529,4 +919,25 @@ async function addIndex(ledger: Ledger, text: string, entries: Readonly<Record<s
     ([image, platform]): Child => ({ digest: digestNamed(image), size: image.length, kind: 'manifest', platform }),
   );
   await ledger.addManifest(manifestNamed(text, { mediaType: indexType }), children, app);
+}
+
+/** `latest` of `app` at an unfinished image, and at a complete one for the time without an upstream. */
+async function addFallback(ledger: Ledger): Promise<void> {
+  await addImage(ledger, 'old', { layers: ['old layer'] });
+  await ledger.setTag(app, latest, digestNamed('old'), 1);
+  await addImage(ledger, 'new', { layers: ['new layer'], missing: ['new layer'] });
+  expect(await ledger.setTag(app, latest, digestNamed('new'), 2)).toHaveProperty('fallback', digestNamed('old'));
+}
+
+async function orderOf(ledger: Ledger): Promise<readonly Digest[]> {
+  return (await ledger.leastUsed({ limit: 100 })).map(({ digest }) => digest);
+}
+
+async function evictedFrom(ledger: Ledger, text: string): Promise<readonly Digest[]> {
+  return (await ledger.evict(digestNamed(text), nothing)).map(({ digest }) => digest).sort();
+}
+
+/** Each repository with its tags behind it. */
+function sortedNames(names: readonly Name[] | undefined): readonly (readonly string[])[] {
+  return (names ?? []).map(({ repository, tags }) => [repositoryText(repository), ...[...tags].sort()]).sort();
 }

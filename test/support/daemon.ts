@@ -56,7 +56,8 @@ export class Daemon implements AsyncDisposable {
         done();
       },
     });
-    this.#service = await startService(await this.#load(), createLogger({ level: 'debug', format: 'json' }, sink));
+    const log = createLogger({ level: 'debug', format: 'json' }, sink);
+    this.#service = await startService(await this.#load(), { log });
   }
 
   async #load(): Promise<Config> {

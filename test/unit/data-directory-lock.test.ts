@@ -50,6 +50,7 @@ test('a second lock in the same process is refused, and refusing it does not let
   for (let time = 0; time < 2; time++) {
     await expect(lockDataDirectory(data.path)).rejects.toThrow(`(${process.pid})`);
   }
+  expect((await readdir(data.path)).sort()).toEqual(['entrepot.lock', 'entrepot.pid']);
   await lock.release();
   await lock.release();
   expect(await readdir(data.path)).toEqual(['entrepot.lock']);

@@ -107,8 +107,9 @@ test('a blob that a public manifest names, and of which no fact speaks, is not p
 test('a file that is not what the facts say is put where nothing serves it', async () => {
   await using files = await LedgerFiles.start();
   const store = await addImage(files);
-  const forged = Buffer.from(image);
-  forged[forged.length - 3] = 0x20;
+  // As long as the true one, and a manifest too.
+  const forged = Buffer.from(image.toString().replace(described(layer).digest, digestOf(Buffer.from('other layer'))));
+  expect(forged).toHaveLength(image.length);
   store.files.set(digestOf(image), forged);
   store.files.set(digestOf(layer), layer.subarray(1));
   await files.loseLedger();
@@ -122,19 +123,47 @@ test('a file that is not what the facts say is put where nothing serves it', asy
   ]);
 });
 
-test('a tag whose manifest is gone becomes what it fell back to, and is to be asked for again', async () => {
+const lateLayer = Buffer.from('not pulled yet');
+const newer = Buffer.from(JSON.stringify({ mediaType: imageType, config: described(lateLayer) }));
+
+/** The tag moves to an image whose layer nobody has pulled. */
+async function moveTag(files: LedgerFiles): Promise<void> {
+  const record = { ...described(newer), isPublic: true, storedAt: 4, mediaType: imageType };
+  await files.ledger.addManifest(record, [{ ...described(lateLayer), kind: 'blob' }], app);
+  await files.ledger.setTag(app, latest, record.digest, 5);
+}
+
+test('a tag keeps what it falls back to', async () => {
   await using files = await LedgerFiles.start();
   const store = await addImage(files);
-  const newer = Buffer.from(JSON.stringify({ mediaType: imageType, config: described(Buffer.from('not pulled')) }));
-  const child = { ...described(Buffer.from('not pulled')), kind: 'blob' as const };
-  await files.ledger.addManifest(
-    { ...described(newer), isPublic: true, storedAt: 4, mediaType: imageType },
-    [child],
-    app,
-  );
-  await files.ledger.setTag(app, latest, digestOf(newer), 5);
+  await moveTag(files);
+  store.files.set(digestOf(newer), newer);
   await files.loseLedger();
   await files.start(store);
+  const fallback = digestOf(image);
+  expect(await files.ledger.tag(app, latest)).toEqual({ digest: digestOf(newer), checkedAt: 5, fallback });
+});
+
+test('a tag that needs its fallback no more has none', async () => {
+  await using files = await LedgerFiles.start();
+  const store = await addImage(files);
+  await moveTag(files);
+  await files.ledger.addBlob({ ...described(lateLayer), isPublic: true, storedAt: 6 }, app);
+  expect((await files.ledger.settleTag(app, latest))?.fallback).toBeUndefined();
+  for (const bytes of [newer, lateLayer]) store.files.set(digestOf(bytes), bytes);
+  await files.loseLedger();
+  await files.start(store);
+  expect(await files.ledger.tag(app, latest)).toEqual({ digest: digestOf(newer), checkedAt: 5 });
+});
+
+test.each(['evicted', 'lost'])('a tag whose manifest was %s becomes what it fell back to', async (how) => {
+  await using files = await LedgerFiles.start();
+  const store = await addImage(files);
+  await moveTag(files);
+  if (how === 'evicted') await files.ledger.evict(digestOf(newer), new Set());
+  await files.loseLedger();
+  await files.start(store);
+  // And is to be asked for again.
   expect(await files.ledger.tag(app, latest)).toEqual({ digest: digestOf(image), checkedAt: 0 });
 });
 
