@@ -19,7 +19,7 @@ import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { Writable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
+import { isMainThread, parentPort, Worker } from 'node:worker_threads';
 import Database from 'better-sqlite3';
 import { Pool, request } from 'undici';
 
@@ -27,14 +27,14 @@ const dist = new URL('../dist/', import.meta.url);
 const scales = [1_000, 1_000_000];
 const ownLayersOfImage = 8;
 const imagesOnOneBase = 100;
-const layerBytes = 10_000;
+const layerBytes = 1_000_000;
 const servedBlobBytes = 4_096;
 const starts = 5;
 const connections = 32;
 const loadMs = 5_000;
-const fills = 40;
-/** Of the cap; an eviction makes room for 5 % of it at a time. */
-const fillShare = 1 / 150;
+const fills = 60;
+/** An eviction makes room for 5 % of the cap or 1 GiB more than what is missing. */
+const fillBytes = 64_000_000;
 const readyMs = 120_000;
 
 const registry = 'docker.io';
@@ -205,8 +205,7 @@ async function measureEviction(dataPath, configFile, facts) {
   const [{ startService }, { loadConfig }, { createLogger }] = await Promise.all(
     ['compose.js', 'config/load.js', 'ops/logger.js'].map((file) => import(new URL(file, dist))),
   );
-  const fillBytes = Math.floor(facts.bytes * fillShare);
-  const worker = new Worker(new URL(import.meta.url), { workerData: { fillBytes } });
+  const worker = new Worker(new URL(import.meta.url));
   const [{ upstream }] = await once(worker, 'message');
   await writeConfig(configFile, dataPath, { maxSize: facts.bytes, upstream });
   const loaded = await loadConfig({ file: configFile, env: {} });
@@ -250,7 +249,7 @@ async function watched(worker, task) {
 }
 
 /** Serves blobs that nobody has yet, fetches them through the daemon, and meanwhile asks for a hit again and again. */
-async function runWorker({ fillBytes }) {
+async function runWorker() {
   const fresh = new Map();
   const server = createServer((message, response) => {
     const content = fresh.get(message.url.split('/').at(-1));
@@ -385,4 +384,4 @@ async function main() {
 }
 
 if (isMainThread) await main();
-else await runWorker(workerData);
+else await runWorker();

@@ -81,12 +81,10 @@ export class Upkeep {
   async run(admin: Administration, signal: AbortSignal): Promise<void> {
     const { log, config } = this.#deps;
     const onError = (error: unknown) => log.error({ err: error }, 'upkeep failed');
-    await this.#look().catch(onError);
-    void this.#scrub(admin, signal).catch(onError);
     await Promise.all([
-      repeat(() => this.#look(), { every: () => every.lookMs, signal, onError }),
+      repeat(() => this.#look(), { every: () => every.lookMs, atOnce: true, signal, onError }),
+      repeat(() => this.#scrub(admin, signal), { every: () => every.scrubMs, atOnce: true, signal, onError }),
       repeat(() => this.#collectGarbage(admin, signal), { every: () => config().storage.gcEvery, signal, onError }),
-      repeat(() => this.#scrub(admin, signal), { every: () => every.scrubMs, signal, onError }),
     ]);
   }
 

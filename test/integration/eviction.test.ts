@@ -213,3 +213,28 @@ test('a start with strays among partial and quarantined files counts what it kno
   await daemon.restart();
   await pullAll(daemon, 'app', addImage(origin, 'app', [randomBytes(100 * kB)]));
 });
+
+test('with a scrub rate, content that was damaged on disk is found in the background, set aside and named', async () => {
+  await using origin = await FakeRegistry.start();
+  const image = addImage(origin, 'app', [randomBytes(100 * kB)]);
+  await using daemon = await startWithCap(origin, '1MB');
+  await pullAll(daemon, 'app', image);
+  await daemon.stop();
+  const { digest } = image.layers[0]!;
+  const hex = digest.slice('sha256:'.length);
+  await writeFile(join(daemon.dataPath, 'blobs/sha256', hex.slice(0, 2), hex), randomBytes(100 * kB));
+  await daemon.restart({ storage: { path: 'data', maxSize: '1MB', scrubRate: '10MB' } });
+  await daemon.logged((line) => line['msg'] === 'damaged content was set aside');
+  expect(daemon.log).toContainEqual(
+    expect.objectContaining({
+      digest,
+      reason: 'wrong-content',
+      images: ['docker.io/library/app:1.0'],
+      repaired: false,
+    }),
+  );
+  expect(await readdir(join(daemon.dataPath, 'quarantine'))).toEqual([`sha256-${hex}`]);
+  const again = await daemon.get(`/v2/library/app/blobs/${digest}`);
+  expect(Buffer.from(await again.arrayBuffer()).length).toBe(100 * kB);
+  expect(again.headers.get('cache-status')).toBe('entrepot; fwd=miss; stored');
+});
