@@ -223,7 +223,9 @@ async function measureEviction(dataPath, configFile, facts) {
       done();
     },
   });
-  const service = await startService(loaded.value, createLogger({ level: 'info', format: 'json' }, sink));
+  const service = await startService(loaded.value, {
+    log: createLogger({ level: 'info', format: 'json' }, sink),
+  });
   try {
     const path = `/v2/${servedName}/blobs/${facts.blob}`;
     const quiet = await watched(worker, { url: service.url, path, fills: 0 });

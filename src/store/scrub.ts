@@ -67,7 +67,9 @@ async function judge(
       if (!(await goOn(count))) return undefined;
     }
     return digester.digest() === digest ? undefined : 'wrong-content';
-  } catch {
-    return 'unreadable';
+  } catch (error) {
+    // The disk cannot read it. Anything else, such as too many open files, says nothing about the blob.
+    if (error instanceof Error && 'code' in error && error.code === 'EIO') return 'unreadable';
+    throw error;
   }
 }

@@ -41,7 +41,8 @@ class Crashes {
   checkedBlobs = 0;
   partialsResumed = 0;
   snapshots = 0;
-  ledgersRecovered = 0;
+  /** When each lost ledger was recovered. */
+  readonly recoveries = new Set<string>();
   readonly #entrepot: Entrepot;
   readonly #origin: FakeRegistry;
   readonly #images: readonly FleetImage[];
@@ -74,7 +75,7 @@ class Crashes {
     if (this.#kills % ledgerLostEvery === 0) await this.#loseLedger();
     await this.#entrepot.restart();
     const { recovery } = await this.#entrepot.reconciled();
-    if (recovery !== null) this.ledgersRecovered += 1;
+    if (recovery !== null) this.recoveries.add(recovery.at);
     await this.#checkBlobs();
     await this.#checkImages();
     await this.#checkBytes();
@@ -213,7 +214,7 @@ test(
         `crash (seed ${seed}): ${done} of ${kills} kills; ${crashes.pulls} pulls, ${crashes.cutOff} cut off; ` +
           `${crashes.snapshots} listings; ${crashes.checkedBlobs} blobs hashed; ` +
           `${crashes.partialsResumed} partial files resumed; ` +
-          `${crashes.ledgersRecovered} ledgers recovered; at most ${watch.highest} of ${cap} bytes in ` +
+          `${crashes.recoveries.size} ledgers recovered; at most ${watch.highest} of ${cap} bytes in ` +
           `${watch.samples} samples; ${crashes.violations.length} violations`,
       );
     }

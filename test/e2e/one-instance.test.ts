@@ -48,6 +48,7 @@ test('a second daemon on the same data directory ends in one sentence, and the f
   expectOneSentence(await serveOn(first.dataPath, origin), first.dataPath);
   expect((await first.status()).startedAt).toBe(startedAt);
   await pullEverything(first.url, another!);
+  await first.idle();
 
   await first.kill9();
   await first.restart();

@@ -26,7 +26,15 @@ async function filesBelow(path: string): Promise<string[]> {
 }
 
 async function bytesBelow(path: string): Promise<number> {
-  const sizes = await Promise.all((await filesBelow(path)).map(async (file) => (await stat(file)).size));
+  // What is being thrown away may go between the two looks.
+  const sizes = await Promise.all(
+    (await filesBelow(path)).map((file) =>
+      stat(file).then(
+        ({ size }) => size,
+        () => 0,
+      ),
+    ),
+  );
   return sizes.reduce((sum, size) => sum + size, 0);
 }
 

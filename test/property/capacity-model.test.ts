@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { SqliteLedger } from '../../src/ledger/sqlite-ledger.ts';
-import type { BlobReader, BlobStore, Unreferenced } from '../../src/mirror/ports.ts';
+import type { BlobReader, BlobStore, Ledger, Unreferenced } from '../../src/mirror/ports.ts';
 import { type Digest, digestOf } from '../../src/oci/digest.ts';
 import { Budget } from '../../src/store/budget.ts';
 import { DiskBlobStore } from '../../src/store/disk-blob-store.ts';
@@ -76,6 +76,8 @@ class Real {
   ledger!: SqliteLedger;
   evictor!: Evictor;
   readonly readers = new Map<Digest, BlobReader>();
+  /** In the step under way. */
+  readonly evicted = new Set<Digest>();
   readonly #model: Model;
   /** So many more moments at which a crash can come, until it does. */
   crashIn = Number.POSITIVE_INFINITY;
@@ -94,7 +96,7 @@ class Real {
       [...this.#model.pinned].some((image) => image.digest === digest);
     this.evictor = new Evictor({
       store: this.#fragile(this.store),
-      ledger: this.ledger,
+      ledger: this.#witnessed(this.ledger),
       budget: this.budget,
       isPinned,
       pinnedBytes: () => this.ledger.bytesBelow([...this.#model.pinned].map(({ digest }) => digest)),
@@ -102,6 +104,20 @@ class Real {
       onExhausted: () => undefined,
     });
     this.store.room.makeRoom = (bytes) => this.evictor.free(bytes);
+  }
+
+  /** A ledger of which is known what it was told to evict in this step. */
+  #witnessed(ledger: SqliteLedger): Ledger {
+    return new Proxy<Ledger>(ledger, {
+      get: (_, key) => {
+        if (key !== 'evict') return (Reflect.get(ledger, key) as () => unknown).bind(ledger);
+        return async (digest: Digest, inUse: ReadonlySet<Digest>) => {
+          const gone = await ledger.evict(digest, inUse);
+          for (const blob of gone) this.evicted.add(blob.digest);
+          return gone;
+        };
+      },
+    });
   }
 
   /** A store in which a crash can come before a file is deleted. */
@@ -230,13 +246,15 @@ async function check(model: Model, real: Real, damaged: ReadonlySet<Digest>): Pr
   const stored = await real.storedDigests();
   const there = await real.storedImages();
   const isThere = (image: Image) => there.has(image);
+  const wasThere = (image: Image) => model.there.has(image) && !real.evicted.has(image.digest);
+  // Bytes that went although nobody said that they were damaged.
   const lost = [...model.stored].filter((digest) => !stored.has(digest) && !damaged.has(digest));
-  for (const image of images.filter((image) => isThere(image) && model.there.has(image))) {
+  for (const image of images.filter((image) => isThere(image) && wasThere(image))) {
     for (const { digest, name } of image.layers) {
       if (lost.includes(digest)) throw new Error(`${image.name} lost ${name}`);
     }
   }
-  const gone = images.filter((image) => model.there.has(image) && !isThere(image));
+  const gone = images.filter((image) => real.evicted.has(image.digest));
   for (const image of model.pinned) expect(gone).not.toContain(image);
   const inUse = (image: Image) => contentsOf(image).some(({ digest }) => real.readers.has(digest));
   // What stays though it was used before something that went is pinned, being read, or part of something else.
@@ -246,7 +264,7 @@ async function check(model: Model, real: Real, damaged: ReadonlySet<Digest>): Pr
       if (!isPart(image)) expect(model.usedBefore.get(victim) ?? 0).toBeLessThanOrEqual(usedAtLatest(model, image));
     }
   }
-  for (const image of gone) model.usedAt.delete(image);
+  for (const image of gone) if (!isThere(image)) model.usedAt.delete(image);
   model.stored = stored;
   model.there = there;
 }
@@ -259,6 +277,7 @@ function command(name: string, step: Step): fc.AsyncCommand<Model, Real> {
     run: async (model, real) => {
       model.now++;
       model.usedBefore = new Map(model.usedAt);
+      real.evicted.clear();
       let damaged: readonly Digest[] = [];
       try {
         damaged = (await step(model, real)) ?? [];
@@ -268,7 +287,8 @@ function command(name: string, step: Step): fc.AsyncCommand<Model, Real> {
         // Marks of use are written once a second: a crash may cost the newest ones.
         for (const image of images) {
           const known = await real.ledger.image(image.digest);
-          if (known !== undefined) model.usedAt.set(image, known.usedAt);
+          if (known === undefined) model.usedAt.delete(image);
+          else model.usedAt.set(image, known.usedAt);
         }
       }
       await check(model, real, new Set(damaged));

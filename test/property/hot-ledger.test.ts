@@ -63,8 +63,10 @@ const act: fc.Arbitrary<Act> = fc.oneof(
   ),
   fc.tuple(digest, at).map(
     ([digest, at]): Act =>
-      (ledger) =>
-        Promise.resolve(ledger.touch(digest, at)),
+      (ledger) => {
+        ledger.touch(digest, at);
+        return Promise.resolve();
+      },
   ),
   fc.tuple(digest, fc.subarray(['a', 'b', 'c'].map(digestNamed), { maxLength: 1 })).map(
     ([digest, inUse]): Act =>
@@ -99,7 +101,7 @@ async function everythingIn(ledger: Ledger): Promise<unknown> {
   const repositories = ['docker.io/x/y', 'ghcr.io/x/y'].map(repositoryNamed);
   // First of all, as it writes the marks of use that are still outstanding.
   const order = await ledger.leastUsed({ limit: 100 });
-  return Promise.all([
+  const rest = await Promise.all([
     ...digests.flatMap((digest) => [ledger.blob(digest), ledger.manifest(digest)]),
     ...repositories.flatMap((repository) => [
       ledger.visibility(repository),
@@ -111,12 +113,12 @@ async function everythingIn(ledger: Ledger): Promise<unknown> {
       ledger.namesAbove(digest, 100),
       ledger.bytesBelow([digest]),
     ]),
-    order,
     ledger.blobs({ limit: 100 }),
     ledger.totals(),
     ledger.imageNames({ limit: 100 }),
     ledger.pins(),
   ]);
+  return { order, rest };
 }
 
 /** Knows to which links it has said yes. */
