@@ -784,6 +784,7 @@ export function ledgerContract(name: string, open: () => LedgerPlace | Promise<L
           expect(page.length).toBeLessThanOrEqual(limit);
           if (page.length === 0) break;
           paged.push(...page);
+          expect(paged.length).toBeLessThanOrEqual(names.length);
         }
         expect(paged).toEqual(names);
       }

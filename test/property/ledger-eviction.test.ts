@@ -329,6 +329,7 @@ async function inPages<T>(limit: number, page: (after: T | undefined) => Promise
   for (;;) {
     const more = await page(all.at(-1));
     all.push(...more);
+    if (all.length > 1_000) throw new Error('the pages come to no end');
     if (more.length < limit) return all;
   }
 }
