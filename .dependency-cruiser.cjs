@@ -13,8 +13,7 @@ const may = {
   ops: [],
   oci: [],
 };
-const place = (name) =>
-  ({ main: '^src/main\\.ts$', compose: '^src/compose(\\.ts$|/)' })[name] ?? `^src/${name}/`;
+const place = (name) => ({ main: '^src/main\\.ts$', compose: '^src/compose(\\.ts$|/)' })[name] ?? `^src/${name}/`;
 
 module.exports = {
   forbidden: [

@@ -11,7 +11,7 @@ const noHttp = {
 };
 
 export default tseslint.config(
-  { ignores: ['dist/**', 'coverage/**', '.ci/**', '*.cjs', 'eslint.config.js'] },
+  { ignores: ['dist/**', 'coverage/**', '.ci/**', 'bench/**', '*.cjs', 'eslint.config.js'] },
   ...tseslint.configs.strictTypeChecked,
   {
     languageOptions: { parserOptions: { project: './tsconfig.test.json', tsconfigRootDir: import.meta.dirname } },

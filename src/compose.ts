@@ -75,7 +75,7 @@ async function startWith(storage: Storage, config: Config, log: Logger): Promise
   });
   const pins = await Pins.load({ ledger, clock: systemClock }, pinsOf(config));
   let inForce = { config, policy: policyOf(config) };
-  const upkeep = new Upkeep({ storage, pins, log, config: () => inForce.config });
+  const upkeep = new Upkeep({ storage, pins, log, config: () => inForce.config, signal: stopping.signal });
 
   const app = createApp({
     mirror,
@@ -85,14 +85,14 @@ async function startWith(storage: Storage, config: Config, log: Logger): Promise
     ready: () => storage.check(),
     isStopping: () => stopping.signal.aborted,
   });
-  const listening = await startListening(app, config);
+  let url = '';
   const admin = new Administration({
     ledger,
     pins,
     refetch: mirror.refetch,
     facts: async () => ({
       version,
-      url: listening.url,
+      url,
       startedAt,
       cache: { bytes: store.room.budget.taken, limit: store.room.budget.limit },
       disk: { freeBytes: await store.room.free(), minFree: store.room.minFree },
@@ -107,12 +107,14 @@ async function startWith(storage: Storage, config: Config, log: Logger): Promise
     onDamage: (damage) => logDamage(log, damage),
     onPinned: () => upkeep.checkPins(),
   });
-  const socket = await startAdmin(admin, config, log).catch(async (error: unknown) => {
-    await listening.stop(0);
+  const socket = await startAdmin(admin, config, log);
+  const listening = await startListening(app, config).catch(async (error: unknown) => {
+    await socket.close();
     throw error;
   });
+  url = listening.url;
   const reconciling = storage.reconcile(stopping.signal);
-  const upkeeping = upkeep.run(admin, stopping.signal);
+  const upkeeping = upkeep.run(admin);
   const journaling = storage.keepJournal(stopping.signal);
 
   return {
@@ -126,7 +128,7 @@ async function startWith(storage: Storage, config: Config, log: Logger): Promise
     stop: async () => {
       stopping.abort();
       await Promise.all([listening.stop(inForce.config.shutdownGrace), socket.close()]);
-      await mirror.flights.stop();
+      await mirror.stop();
       await Promise.all([reconciling, upkeeping, journaling]);
       await upstreams.close();
       await storage.close();

@@ -1,7 +1,6 @@
 import type { Pins } from '../mirror/pins.ts';
-import type { ImageName, Ledger } from '../mirror/ports.ts';
+import type { BlobRecord, ImageName, Ledger } from '../mirror/ports.ts';
 import type { Refetch } from '../mirror/refetch.ts';
-import type { Digest } from '../oci/digest.ts';
 import { repositoryText } from '../oci/repository-name.ts';
 import type { Result } from '../oci/result.ts';
 import {
@@ -17,7 +16,7 @@ import {
 } from './operations.ts';
 
 interface Found {
-  readonly record: { readonly digest: Digest; readonly size: number };
+  readonly record: BlobRecord;
   readonly reason: Damage['reason'];
 }
 

@@ -52,7 +52,7 @@ export interface Status {
   readonly fillsInFlight: number;
   /** False while store and ledger are being compared after a stop that was not clean. */
   readonly reconciled: boolean;
-  /** What a lost or damaged ledger cost, until the next start with a sound one; null when nothing. */
+  /** What the ledger cost that this one was made anew for, lost or damaged; null when there was none. */
   readonly recovery: Recovery | null;
 }
 

@@ -1,3 +1,4 @@
+import { access, constants } from 'node:fs/promises';
 import type { Progress, Recovery } from '../admin/operations.ts';
 import type { Config } from '../config/config.ts';
 import { type DataDirectoryLock, lockDataDirectory } from '../ledger/data-directory-lock.ts';
@@ -59,6 +60,7 @@ export class Storage {
   static async open({ storage }: Config, opening: Opening): Promise<Storage> {
     try {
       await ensureDirectory(storage.path);
+      await access(storage.path, constants.R_OK | constants.W_OK | constants.X_OK);
       const lock = await lockDataDirectory(storage.path);
       try {
         return new Storage(await openParts(storage, opening), lock, opening.log);

@@ -13,6 +13,8 @@ interface Deps {
   readonly log: Logger;
   /** The one in force. */
   readonly config: () => Config;
+  /** Aborts when the service stops. */
+  readonly signal: AbortSignal;
 }
 
 const every = {
@@ -29,6 +31,11 @@ export class Upkeep {
   readonly #deps: Deps;
   readonly #evictor: Evictor;
   #complainedAt = Number.NEGATIVE_INFINITY;
+  #resizing: Promise<void> = Promise.resolve();
+
+  readonly #onError = (error: unknown): void => {
+    this.#deps.log.error({ err: error }, 'upkeep failed');
+  };
 
   constructor(deps: Deps) {
     const { storage, pins, log } = deps;
@@ -41,8 +48,10 @@ export class Upkeep {
       pinnedBytes: () => pins.bytes(),
       onEvicted: (evicted) => log.info(evicted, 'evicted'),
       onExhausted: (missing) => this.#complain(missing),
+      onError: this.#onError,
+      signal: deps.signal,
     });
-    storage.store.room.makeRoom = (bytes) => this.#evictor.free(bytes);
+    storage.store.room.makeRoom = (missing) => this.#evictor.free(missing);
   }
 
   #complain(missing: number): void {
@@ -58,13 +67,13 @@ export class Upkeep {
 
   /** Takes over sizes of a new configuration; what is too much goes at once. */
   resize(): void {
-    const { storage, config, log } = this.#deps;
+    const { storage, config } = this.#deps;
     const { maxSize, minFree } = config().storage;
     storage.store.room.budget.limit = maxSize;
-    void storage.store
+    this.#resizing = storage.store
       .leaveFree(minFree)
       .then(() => this.#look())
-      .catch((error: unknown) => log.error({ err: error }, 'upkeep failed'));
+      .catch(this.#onError);
   }
 
   /** After a change of what is pinned. */
@@ -77,23 +86,25 @@ export class Upkeep {
     }
   }
 
-  /** Until the signal aborts. Never rejects. */
-  async run(admin: Administration, signal: AbortSignal): Promise<void> {
-    const { log, config } = this.#deps;
-    const onError = (error: unknown) => log.error({ err: error }, 'upkeep failed');
+  /** Until the service stops. Never rejects. */
+  async run(admin: Administration): Promise<void> {
+    const { config, signal } = this.#deps;
+    const onError = this.#onError;
     await Promise.all([
       repeat(() => this.#look(), { every: () => every.lookMs, atOnce: true, signal, onError }),
       repeat(() => this.#scrub(admin, signal), { every: () => every.scrubMs, atOnce: true, signal, onError }),
       repeat(() => this.#collectGarbage(admin, signal), { every: () => config().storage.gcEvery, signal, onError }),
     ]);
+    await this.#resizing;
+    await this.#evictor.idle();
   }
 
   async #look(): Promise<void> {
     const { storage, config } = this.#deps;
     const { room } = storage.store;
     await this.checkPins();
-    const missing = await room.missing(0);
-    if (missing > 0) await this.#evictor.free(missing);
+    await this.#evictor.free(() => room.missing(0));
+    await storage.store.keepBallast();
     const { maxAge } = config().storage;
     if (maxAge !== undefined) await this.#evictor.expire(systemClock.now() - maxAge);
   }

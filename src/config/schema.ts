@@ -3,7 +3,20 @@
  * from here.
  */
 import { z } from 'zod';
-import { duration, flag, imagePattern, integer, mustBe, object, oneOf, pattern, size, tagPattern, text, url } from './values.ts';
+import {
+  duration,
+  flag,
+  imagePattern,
+  integer,
+  mustBe,
+  object,
+  oneOf,
+  pattern,
+  size,
+  tagPattern,
+  text,
+  url,
+} from './values.ts';
 
 export const dockerHub = 'docker.io';
 
@@ -69,7 +82,9 @@ const storage = object({
   minFree: size
     .optional()
     .describe('Room to be left for others on the disk. Default: a twentieth of the disk, 1 GiB at the most.'),
-  maxAge: duration.optional().describe('Images that nobody pulled for so long are removed. Default: only for want of room.'),
+  maxAge: duration
+    .optional()
+    .describe('Images that nobody pulled for so long are removed. Default: only for want of room.'),
   pins: z
     .array(imagePattern, mustBe('a list of patterns'))
     .prefault([])

@@ -1,6 +1,7 @@
 import { LRUCache } from 'lru-cache';
 import type {
   BlobRecord,
+  Content,
   Image,
   ImageName,
   Ledger,
@@ -79,10 +80,17 @@ export class HotLedger implements Ledger {
     return this.#writing(forget, () => this.#cold.addBlob(blob, repository));
   }
 
-  forget(digest: Digest): Promise<boolean> {
+  adoptBlob(blob: Omit<BlobRecord, 'isPublic'>): Promise<void> {
+    return this.#writing(
+      () => this.#forgetContent(blob.digest),
+      () => this.#cold.adoptBlob(blob),
+    );
+  }
+
+  forget(digest: Digest, storedAt?: number): Promise<boolean> {
     return this.#writing(
       () => this.#forgetContent(digest),
-      () => this.#cold.forget(digest),
+      () => this.#cold.forget(digest, storedAt),
     );
   }
 
@@ -159,8 +167,8 @@ export class HotLedger implements Ledger {
   }
 
   /** Links stay remembered: what an upstream has vouched for stays true. */
-  async evict(digest: Digest, inUse: ReadonlySet<Digest>): Promise<readonly { digest: Digest; size: number }[]> {
-    let evicted: readonly { digest: Digest; size: number }[] = [];
+  async evict(digest: Digest, inUse: ReadonlySet<Digest>): Promise<readonly Content[]> {
+    let evicted: readonly Content[] = [];
     const forget = () => {
       for (const gone of evicted) this.#forgetContent(gone.digest);
       this.#tags.clear();
@@ -195,8 +203,8 @@ export class HotLedger implements Ledger {
     return this.#cold.image(digest);
   }
 
-  bytesBelow(digests: readonly Digest[]): Promise<number> {
-    return this.#cold.bytesBelow(digests);
+  contentOf(digests: readonly Digest[]): Promise<readonly Content[]> {
+    return this.#cold.contentOf(digests);
   }
 
   pins(): Promise<readonly string[]> {

@@ -1,5 +1,6 @@
 import type {
   BlobRecord,
+  Content,
   Image,
   ImageName,
   Ledger,
@@ -56,6 +57,11 @@ export class JournaledLedger implements Ledger {
     else this.#tellProof(repository, blob, true);
   }
 
+  async adoptBlob(blob: Omit<BlobRecord, 'isPublic'>): Promise<void> {
+    await this.#ledger.adoptBlob(blob);
+    this.#tell(this.#ledger.rows.blob(blob.digest));
+  }
+
   async addManifest(manifest: ManifestRecord, children: readonly Child[], repository: Repository): Promise<void> {
     await this.#ledger.addManifest(manifest, children, repository);
     this.#tellProof(repository, manifest, true);
@@ -66,13 +72,13 @@ export class JournaledLedger implements Ledger {
     this.#tellProof(repository, proof, false);
   }
 
-  async forget(digest: Digest): Promise<boolean> {
-    const wasKnown = await this.#ledger.forget(digest);
+  async forget(digest: Digest, storedAt?: number): Promise<boolean> {
+    const wasKnown = await this.#ledger.forget(digest, storedAt);
     if (wasKnown) this.#tell(this.#ledger.rows.blob(digest) ?? { is: 'forgotten', digest });
     return wasKnown;
   }
 
-  async evict(digest: Digest, inUse: ReadonlySet<Digest>): Promise<readonly { digest: Digest; size: number }[]> {
+  async evict(digest: Digest, inUse: ReadonlySet<Digest>): Promise<readonly Content[]> {
     const evicted = await this.#ledger.evict(digest, inUse);
     this.#tell(...evicted.map(({ digest }): Fact => ({ is: 'evicted', digest })));
     return evicted;
@@ -177,8 +183,8 @@ export class JournaledLedger implements Ledger {
     return this.#ledger.image(digest);
   }
 
-  bytesBelow(digests: readonly Digest[]): Promise<number> {
-    return this.#ledger.bytesBelow(digests);
+  contentOf(digests: readonly Digest[]): Promise<readonly Content[]> {
+    return this.#ledger.contentOf(digests);
   }
 
   pins(): Promise<readonly string[]> {

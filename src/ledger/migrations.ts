@@ -62,8 +62,11 @@ const migrations: readonly string[] = [
     value TEXT NOT NULL
   ) STRICT, WITHOUT ROWID;
   `,
+  // `links.is_public`: the answer was given to a request without credentials.
   // `parents`: how many stored manifests refer to the blob; what has none is in blobs_to_go, in the order of use.
   `
+  ALTER TABLE links ADD COLUMN is_public INTEGER NOT NULL DEFAULT 0 CHECK (is_public IN (0, 1));
+
   ALTER TABLE blobs ADD COLUMN parents INTEGER NOT NULL DEFAULT 0;
   UPDATE blobs SET parents = (SELECT COUNT(*) FROM children WHERE child = digest);
   CREATE INDEX blobs_to_go ON blobs (used_at, digest) WHERE parents = 0;

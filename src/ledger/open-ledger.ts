@@ -85,7 +85,12 @@ function whyNew(found: {
   readonly setAside: string | null;
 }): NewLedger {
   const { setAside } = found;
-  if (found.hadLedger) return { why: 'damaged', reason: `ledger.db was damaged: ${found.damage ?? ''}`, setAside };
+  if (found.hadLedger)
+    return {
+      why: 'damaged',
+      reason: `ledger.db was damaged: ${(found.damage ?? '').replaceAll(/\s+/g, ' ')}`,
+      setAside,
+    };
   if (found.hadJournal || setAside !== null) return { why: 'lost', reason: 'ledger.db was not there', setAside };
   return { why: 'first start', reason: 'there was no ledger.db', setAside };
 }

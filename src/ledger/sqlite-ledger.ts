@@ -1,6 +1,7 @@
 import Database from 'better-sqlite3';
 import {
   type BlobRecord,
+  type Content,
   type Image,
   type ImageName,
   type Ledger,
@@ -110,8 +111,14 @@ export class SqliteLedger implements Ledger {
     });
   }
 
-  async forget(digest: Digest): Promise<boolean> {
-    return this.#sql.removeBlob.run(digest).changes > 0;
+  async adoptBlob(blob: Omit<BlobRecord, 'isPublic'>): Promise<void> {
+    this.#transaction(() => {
+      this.#insertBlob({ ...blob, isPublic: this.#sql.isVouchedPublic.get(blob.digest) !== undefined });
+    });
+  }
+
+  async forget(digest: Digest, storedAt?: number): Promise<boolean> {
+    return this.#transaction(() => this.#sql.forget.run({ digest, storedAt: storedAt ?? null }).changes > 0);
   }
 
   async manifest(digest: Digest): Promise<ManifestRecord | undefined> {
@@ -147,7 +154,7 @@ export class SqliteLedger implements Ledger {
   }
 
   #prove({ registry, name }: Repository, { digest, isPublic }: Proof, at: number): void {
-    this.#sql.addLink.run(registry, name, digest);
+    this.#sql.addLink.run(registry, name, digest, Number(isPublic));
     if (!isPublic) return;
     this.#sql.publish.run(digest);
     this.#sql.setVisibility.run(registry, name, 1, at);
@@ -192,7 +199,7 @@ export class SqliteLedger implements Ledger {
   }
 
   async removeTag({ registry, name }: Repository, tag: Tag): Promise<void> {
-    this.#sql.removeTag.run(registry, name, tag);
+    this.#transaction(() => this.#sql.removeTag.run(registry, name, tag));
   }
 
   async settleTag(repository: Repository, tag: Tag): Promise<TagRecord | undefined> {
@@ -210,7 +217,7 @@ export class SqliteLedger implements Ledger {
   }
 
   async setVisibility({ registry, name }: Repository, isPublic: boolean, checkedAt: number): Promise<void> {
-    this.#sql.setVisibility.run(registry, name, Number(isPublic), checkedAt);
+    this.#transaction(() => this.#sql.setVisibility.run(registry, name, Number(isPublic), checkedAt));
   }
 
   async tags({ registry, name }: Repository, { after, limit }: Page): Promise<readonly string[]> {
@@ -249,10 +256,10 @@ export class SqliteLedger implements Ledger {
     }));
   }
 
-  async evict(digest: Digest, inUse: ReadonlySet<Digest>): Promise<readonly { digest: Digest; size: number }[]> {
+  async evict(digest: Digest, inUse: ReadonlySet<Digest>): Promise<readonly Content[]> {
     this.#marks.flush();
     return this.#transaction(() => {
-      const evicted: { digest: Digest; size: number }[] = [];
+      const evicted: Content[] = [];
       const drop = (candidate: Digest, mayBeManifest: boolean): void => {
         const row = this.#sql.evictable.get(candidate) as EvictableRow | undefined;
         if (row === undefined || inUse.has(candidate) || (row.is_manifest === 1 && !mayBeManifest)) return;
@@ -328,8 +335,8 @@ export class SqliteLedger implements Ledger {
     );
   }
 
-  async bytesBelow(digests: readonly Digest[]): Promise<number> {
-    return this.#sql.bytesBelow.pluck().get({ digests: JSON.stringify(digests) }) as number;
+  async contentOf(digests: readonly Digest[]): Promise<readonly Content[]> {
+    return this.#sql.contentOf.all({ digests: JSON.stringify(digests) }) as Content[];
   }
 
   async pins(): Promise<readonly string[]> {
@@ -337,11 +344,11 @@ export class SqliteLedger implements Ledger {
   }
 
   async addPin(pattern: string, at: number): Promise<void> {
-    this.#sql.addPin.run(pattern, at);
+    this.#transaction(() => this.#sql.addPin.run(pattern, at));
   }
 
   async removePin(pattern: string): Promise<boolean> {
-    return this.#sql.removePin.run(pattern).changes > 0;
+    return this.#transaction(() => this.#sql.removePin.run(pattern).changes > 0);
   }
 
   /** For filling it anew, before anything uses it. */

@@ -11,13 +11,18 @@ const isWhole = (manifest: string) => `
     AND NOT EXISTS (SELECT 1 FROM blobs b WHERE b.digest = c.child)
   )`;
 
-// As long as its tag's own digest is there to go first. One that may not go either, because something refers to it or it is a
-// fallback too, keeps nothing: two that wait for each other would stay for ever.
+// As long as its tag's own digest is there to go first. One that may not go either, because it is part of this or is a fallback
+// too, keeps nothing: two that wait for each other would stay for ever.
 const isFallback = (digest: string) => `
   EXISTS (
     SELECT 1 FROM tags JOIN blobs tagged ON tagged.digest = tags.digest
-    WHERE tags.fallback = ${digest} AND tagged.parents = 0
+    WHERE tags.fallback = ${digest}
     AND NOT EXISTS (SELECT 1 FROM tags other WHERE other.fallback = tags.digest)
+    AND ${digest} NOT IN (
+      WITH RECURSIVE up (digest) AS (
+        SELECT tagged.digest UNION SELECT parent FROM children JOIN up ON child = up.digest
+      )
+      SELECT digest FROM up)
   )`;
 
 const isUntagged = `
@@ -44,6 +49,7 @@ export function prepare(db: Pick<Database.Database, 'prepare'>) {
         size = excluded.size, stored_at = excluded.stored_at, used_at = MAX(used_at, excluded.used_at),
         is_public = MAX(is_public, excluded.is_public)`),
     removeBlob: db.prepare('DELETE FROM blobs WHERE digest = ?'),
+    forget: db.prepare('DELETE FROM blobs WHERE digest = @digest AND stored_at = COALESCE(@storedAt, stored_at)'),
     touch: db.prepare(`
       WITH RECURSIVE up (digest) AS (
         SELECT @digest
@@ -108,6 +114,9 @@ export function prepare(db: Pick<Database.Database, 'prepare'>) {
     bytesBelow: db.prepare(`
       WITH RECURSIVE ${below} SELECT COALESCE(SUM(size), 0) FROM blobs WHERE digest IN (SELECT digest FROM down)`),
 
+    contentOf: db.prepare(`
+      WITH RECURSIVE ${below} SELECT digest, size FROM blobs WHERE digest IN (SELECT digest FROM down)`),
+
     pins: db.prepare('SELECT pattern FROM pins ORDER BY pattern'),
     addPin: db.prepare('INSERT OR IGNORE INTO pins (pattern, pinned_at) VALUES (?, ?)'),
     removePin: db.prepare('DELETE FROM pins WHERE pattern = ?'),
@@ -125,7 +134,10 @@ export function prepare(db: Pick<Database.Database, 'prepare'>) {
       WHERE child = ? AND registry = ? AND repository = ? LIMIT 1`),
 
     link: db.prepare('SELECT 1 FROM links WHERE registry = ? AND repository = ? AND digest = ?'),
-    addLink: db.prepare('INSERT OR IGNORE INTO links (registry, repository, digest) VALUES (?, ?, ?)'),
+    addLink: db.prepare(`
+      INSERT INTO links (registry, repository, digest, is_public) VALUES (?, ?, ?, ?)
+      ON CONFLICT DO UPDATE SET is_public = 1 WHERE is_public < excluded.is_public`),
+    isVouchedPublic: db.prepare('SELECT 1 FROM links WHERE digest = ? AND is_public = 1'),
 
     tag: db.prepare('SELECT digest, fallback, checked_at FROM tags WHERE registry = ? AND repository = ? AND tag = ?'),
     setTag: db.prepare(`
@@ -150,7 +162,7 @@ export function prepare(db: Pick<Database.Database, 'prepare'>) {
       INSERT OR REPLACE INTO repositories (registry, repository, is_public, checked_at) VALUES (?, ?, ?, ?)`),
     repositories: db.prepare(`
       SELECT DISTINCT text FROM (
-        SELECT registry, is_public,
+        SELECT registry, repositories.is_public AS is_public,
           CASE WHEN registry = @defaultRegistry THEN repository ELSE registry || '/' || repository END AS text
         FROM links JOIN manifests USING (digest) LEFT JOIN repositories USING (registry, repository)
       ) WHERE text > @after AND (

@@ -7,6 +7,7 @@ import { type Destination, Fill, type FillDeps, letGo } from './fill.ts';
 import { limits } from './limits.ts';
 import { Movement } from './movement.ts';
 import { type BlobStore, type BlobWriter, type Ledger, NoRoom, type UpstreamBlob } from './ports.ts';
+import { unlessNoRoom } from './unless-no-room.ts';
 import { UpstreamBody } from './upstream-body.ts';
 
 /** What is known of a flight when the upstream's headers are here. */
@@ -78,6 +79,7 @@ export class Flight {
       this.movement.moved();
       // Nobody waits for headers any more, unless they never came.
       if (end.kind === 'broken') openedWith(fail(end.failure));
+      if (end.kind === 'no-room') openedWith(fail(end));
       return end;
     });
   }
@@ -127,6 +129,9 @@ export class Flight {
       this.#writer = writer;
       this.#size = fill.size;
       openedWith(ok({ size: fill.size, withCredentials }));
+      // Before a byte is stored: a crash between file and row must not cost the knowledge of who may have it.
+      const proof = { digest: this.digest, isPublic: !withCredentials };
+      await unlessNoRoom(this.#deps.ledger.link(this.repository, proof, this.#deps.clock.now()));
       await this.#replay(writer, first.value);
       try {
         const filled = await fill.complete(first.value, (start) => this.#show(writer.written, start));
@@ -204,12 +209,16 @@ export class Flight {
     const first = this.#visible;
     const answer = await upstream.getBlob(repository.name, digest, { first }, { deadlineMs: limits.askDeadlineMs });
     if (!answer.ok) throw new BrokenBody(answer.failure.reason);
-    if (answer.value.start > first) {
+    const { start, size = this.#size } = answer.value;
+    const isOther = this.#size !== undefined && size !== this.#size;
+    if (start > first || isOther) {
       await letGo(answer.value);
-      throw new BrokenBody(`asked for bytes from ${first} on, the upstream sent those from ${answer.value.start}`);
+      throw new BrokenBody(
+        `the upstream's answer, ${size ?? 'some'} bytes from ${start} on, does not go on from ${first}`,
+      );
     }
-    const body = without(first - answer.value.start, answer.value.body);
-    return new UpstreamBody({ ...answer.value, start: first, body }, digest, this.#digester?.fork());
+    const body = new Rest(answer.value.body, first - start);
+    return new UpstreamBody({ ...answer.value, size, start: first, body }, digest, this.#digester?.fork());
   }
 
   /** Bytes of an upstream that contradicts itself are not worth keeping; those before a broken connection are. */
@@ -264,12 +273,32 @@ class FlightReader implements BlobBody {
   }
 }
 
-/** The pieces without so many bytes at the beginning, of a registry that ignores `Range`. */
-async function* without(bytes: number, pieces: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array> {
-  let left = bytes;
-  for await (const piece of pieces) {
-    const fresh = piece.subarray(Math.min(left, piece.length));
-    left -= piece.length - fresh.length;
-    if (fresh.length > 0) yield fresh;
+/** The pieces without so many bytes at the beginning, of a registry that ignores `Range`. Can be left at any moment. */
+class Rest implements AsyncIterableIterator<Uint8Array> {
+  readonly #pieces: AsyncIterator<Uint8Array>;
+  #skip: number;
+
+  constructor(pieces: AsyncIterable<Uint8Array>, skip: number) {
+    this.#pieces = pieces[Symbol.asyncIterator]();
+    this.#skip = skip;
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  async next(): Promise<IteratorResult<Uint8Array>> {
+    for (;;) {
+      const next = await this.#pieces.next();
+      if (next.done === true) return next;
+      const fresh = next.value.subarray(Math.min(this.#skip, next.value.length));
+      this.#skip -= next.value.length - fresh.length;
+      if (fresh.length > 0) return { value: fresh };
+    }
+  }
+
+  async return(): Promise<IteratorResult<Uint8Array>> {
+    await this.#pieces.return?.();
+    return { done: true, value: undefined };
   }
 }

@@ -1,13 +1,20 @@
 import { LRUCache } from 'lru-cache';
 import { algorithmOf, type Digest, digestOf } from '../oci/digest.ts';
-import { childrenOf, mediaTypeOf } from '../oci/manifest.ts';
+import { type Child, childrenOf, mediaTypeOf } from '../oci/manifest.ts';
 import { isManifestType } from '../oci/media-type.ts';
 import type { Reference } from '../oci/reference.ts';
 import { type Repository, repositoryText } from '../oci/repository-name.ts';
 import { fail, ok, type Result } from '../oci/result.ts';
 import type { UpstreamFailure } from './failure.ts';
 import { limits } from './limits.ts';
-import { type BlobStore, type Clock, type Ledger, type ManifestRecord, NoRoom, type UpstreamManifest } from './ports.ts';
+import {
+  type BlobStore,
+  type Clock,
+  type Ledger,
+  type ManifestRecord,
+  NoRoom,
+  type UpstreamManifest,
+} from './ports.ts';
 import type { Registries } from './registries.ts';
 import { setAside } from './set-aside.ts';
 import { type Shared, SingleFlight } from './single-flight.ts';
@@ -28,30 +35,24 @@ interface Deps {
 
 /** Manifests by digest, byte for byte: from memory, from the store, or fetched and stored. */
 export class Manifests {
-  readonly #store: BlobStore;
-  readonly #ledger: Ledger;
-  readonly #registries: Registries;
-  readonly #clock: Clock;
+  readonly #deps: Deps;
   readonly #hot = new LRUCache<Digest, Uint8Array>({
     maxSize: limits.hotManifestBytes,
     sizeCalculation: (bytes) => bytes.length + 1,
   });
   readonly #fetches = new SingleFlight<Result<Manifest, UpstreamFailure>>();
 
-  constructor({ store, ledger, registries, clock }: Deps) {
-    this.#store = store;
-    this.#ledger = ledger;
-    this.#registries = registries;
-    this.#clock = clock;
+  constructor(deps: Deps) {
+    this.#deps = deps;
   }
 
   /** From memory or the store. Bytes that are gone or no longer what their digest says are forgotten. */
   async read(digest: Digest): Promise<Manifest | undefined> {
-    const record = await this.#ledger.manifest(digest);
+    const record = await this.#deps.ledger.manifest(digest);
     if (record === undefined) return undefined;
     const bytes = this.#hot.get(digest) ?? (await this.#readStored(record));
     if (bytes === undefined) {
-      await setAside(record, { ledger: this.#ledger, store: this.#store });
+      await setAside(record, this.#deps);
       return undefined;
     }
     this.#hot.set(digest, bytes);
@@ -59,7 +60,7 @@ export class Manifests {
   }
 
   async #readStored({ digest, size }: ManifestRecord): Promise<Uint8Array | undefined> {
-    await using reader = await this.#store.open(digest);
+    await using reader = await this.#deps.store.open(digest);
     if (reader?.size !== size) return undefined;
     const bytes = Buffer.alloc(size);
     let filled = 0;
@@ -78,7 +79,7 @@ export class Manifests {
   }
 
   async #fetch(repository: Repository, reference: Reference): Promise<Result<Manifest, UpstreamFailure>> {
-    const { upstream } = this.#registries.of(repository);
+    const { upstream } = this.#deps.registries.of(repository);
     const answer = await upstream.getManifest(repository.name, reference, {
       deadlineMs: limits.askDeadlineMs,
       signal: AbortSignal.timeout(limits.documentDeadlineMs),
@@ -103,19 +104,41 @@ export class Manifests {
       mediaType,
       size: bytes.length,
       isPublic: !withCredentials,
-      storedAt: this.#clock.now(),
+      storedAt: this.#deps.clock.now(),
     };
+    const stored = await this.#store(record, bytes, children.value, repository);
+    if (stored) this.#hot.set(digest, bytes);
+    return ok({ record, bytes, stored });
+  }
+
+  /** False when there is no room for it. */
+  async #store(
+    record: ManifestRecord,
+    bytes: Uint8Array,
+    children: readonly Child[],
+    repository: Repository,
+  ): Promise<boolean> {
+    const { store, ledger } = this.#deps;
+    const { digest, storedAt } = record;
     const isKnown = (await this.read(digest)) !== undefined;
-    if (!isKnown && !(await this.#store.put(digest, bytes))) return ok({ record, bytes, stored: false });
+    if (!isKnown && !(await store.put(digest, bytes))) return false;
     try {
-      await this.#ledger.addManifest(record, children.value, repository);
+      await ledger.addManifest(record, children, repository);
     } catch (error) {
-      if (!isKnown) await this.#store.delete(digest, bytes.length);
-      if (error instanceof NoRoom) return ok({ record, bytes, stored: false });
+      // Another repository's fetch of the same may have been recorded.
+      if ((await ledger.blob(digest)) === undefined) await store.delete(digest);
+      if (error instanceof NoRoom) return false;
       throw error;
     }
-    this.#hot.set(digest, bytes);
-    return ok({ record, bytes, stored: true });
+    // The file that was there may have been one that an eviction was about to delete.
+    if ((await store.has(digest)) || (await store.put(digest, bytes))) return true;
+    await ledger.forget(digest, storedAt);
+    return false;
+  }
+
+  /** Resolves when no fetch is under way. */
+  async idle(): Promise<void> {
+    await this.#fetches.idle();
   }
 }
 

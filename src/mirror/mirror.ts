@@ -26,6 +26,8 @@ export interface Mirror {
   readonly listings: Listings;
   readonly flights: Flights;
   readonly refetch: Refetch;
+  /** Breaks off what can be taken up again, and waits for what cannot. */
+  stop(): Promise<void>;
 }
 
 export function createMirror(deps: MirrorDeps): Mirror {
@@ -39,5 +41,8 @@ export function createMirror(deps: MirrorDeps): Mirror {
     listings: new Listings({ ...deps, access }),
     flights,
     refetch: new Refetch({ ...deps, flights, manifests }),
+    stop: async () => {
+      await Promise.all([flights.stop(), manifests.idle()]);
+    },
   };
 }

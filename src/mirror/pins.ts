@@ -15,9 +15,9 @@ interface Deps {
   readonly clock: Clock;
 }
 
-const namesAtOnce = 1_000;
-/** How many pinned images are added up together; what they share is counted once among them. */
-const summedAtOnce = 500;
+const namesAtOnce = 200;
+/** How many pinned images are added up at once; between two such pieces other work gets its turn. */
+const summedAtOnce = 50;
 /** A sum over the pinned images is believed for so many times as long as it took. */
 const believedTimes = 20;
 
@@ -119,12 +119,15 @@ export class Pins {
       if (after === undefined) break;
       await setImmediate();
     }
-    let sum = 0;
+    const content = new Map<Digest, number>();
     const digests = [...pinned];
     for (let start = 0; start < digests.length; start += summedAtOnce) {
-      sum += await this.#ledger.bytesBelow(digests.slice(start, start + summedAtOnce));
+      const some = await this.#ledger.contentOf(digests.slice(start, start + summedAtOnce));
+      for (const { digest, size } of some) content.set(digest, size);
       await setImmediate();
     }
+    let sum = 0;
+    for (const size of content.values()) sum += size;
     return sum;
   }
 }

@@ -65,6 +65,8 @@ export interface BlobStore {
   begin(digest: Digest): Promise<BlobWriter>;
   /** Stores something small that the ledger does not have in one go, durably. False when the cap or the disk has no room. Throws if the digest is wrong. */
   put(digest: Digest, bytes: Uint8Array): Promise<boolean>;
+  /** After whatever is being done to this digest. */
+  has(digest: Digest): Promise<boolean>;
   /**
    * Gives back the room the blob was counted with: `counted` bytes or, where nobody knows, what its file has. Whoever passes
    * `counted` does so once per blob. Readers keep what they have open, and its room.
@@ -74,6 +76,10 @@ export interface BlobStore {
   quarantine(digest: Digest, counted: number): Promise<void>;
   /** The blobs that somebody is reading or writing. */
   inUse(): Promise<ReadonlySet<Digest>>;
+  /** What of them is stored, in bytes. */
+  bytesInUse(): Promise<number>;
+  /** On a full disk: lets go of some room that is kept for that case. False when there is none any more. */
+  dropBallast(): Promise<boolean>;
   /** What takes room and serves nobody now, that which is missed least first. */
   leftovers(): Promise<readonly Leftover[]>;
   /** False when somebody has taken it up meanwhile, or it is gone. */
@@ -122,6 +128,12 @@ export interface TagRecord {
 export interface Name {
   readonly repository: Repository;
   readonly tags: readonly Tag[];
+}
+
+/** Stored bytes. */
+export interface Content {
+  readonly digest: Digest;
+  readonly size: number;
 }
 
 /** What no stored manifest refers to: an image as a whole, or a blob that belongs to none. */
@@ -174,10 +186,15 @@ export interface Ledger {
   /** Records a stored blob and that `repository` was proved to hold it. A public blob never becomes private again. */
   addBlob(blob: BlobRecord, repository: Repository | undefined): Promise<void>;
   /**
-   * The bytes are gone: forgets the blob, and the manifest they were. Links and tags stay, they are still true. False when
-   * it was not known, or somebody else has just done so: of several, one gets to clear the bytes away.
+   * Records a stored blob that nothing more is known of. It is public if an upstream is known to have given it to everybody.
    */
-  forget(digest: Digest): Promise<boolean>;
+  adoptBlob(blob: Omit<BlobRecord, 'isPublic'>): Promise<void>;
+  /**
+   * The bytes are gone: forgets the blob, and the manifest they were. Links and tags stay, they are still true. False when
+   * it was not known, or somebody else has just done so: of several, one gets to clear the bytes away. With `storedAt`, only
+   * if it was not stored anew since.
+   */
+  forget(digest: Digest, storedAt?: number): Promise<boolean>;
 
   manifest(digest: Digest): Promise<ManifestRecord | undefined>;
   /** Records a stored manifest with its children, as a blob too, and links it to the repository. */
@@ -221,7 +238,7 @@ export interface Ledger {
    * or a blob that nothing refers to. Its bytes are then for the caller to delete. What it leaves was used when it was.
    * Empty when it is not there, or is needed or in use after all.
    */
-  evict(digest: Digest, inUse: ReadonlySet<Digest>): Promise<readonly { digest: Digest; size: number }[]>;
+  evict(digest: Digest, inUse: ReadonlySet<Digest>): Promise<readonly Content[]>;
 
   /** Records in digest order. */
   blobs(page: Page): Promise<readonly BlobRecord[]>;
@@ -233,8 +250,8 @@ export interface Ledger {
   /** All stored images, by name. */
   imageNames(page: { readonly after?: ImageName; readonly limit: number }): Promise<readonly ImageName[]>;
   image(digest: Digest): Promise<Image | undefined>;
-  /** Bytes of all that is stored at and below these, what they share counted once. */
-  bytesBelow(digests: readonly Digest[]): Promise<number>;
+  /** All that is stored at and below these, each once. */
+  contentOf(digests: readonly Digest[]): Promise<readonly Content[]>;
 
   /** Patterns pinned at run time, as the operator wrote them. */
   pins(): Promise<readonly string[]>;

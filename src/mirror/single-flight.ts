@@ -15,4 +15,9 @@ export class SingleFlight<T> {
     this.#running.set(key, result);
     return { result, collapsed: false };
   }
+
+  /** Resolves when nothing is under way. */
+  async idle(): Promise<void> {
+    while (this.#running.size > 0) await Promise.allSettled(this.#running.values());
+  }
 }

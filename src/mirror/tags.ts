@@ -63,7 +63,7 @@ export class Tags {
   async #readFresh(repository: Repository, tag: Tag, known: TagRecord): Promise<Resolved | undefined> {
     if (!isFresh(known.checkedAt, this.#registries.of(repository).tagTtlMs(repository.name, tag), this.#clock.now()))
       return undefined;
-    const settled = known.fallback === undefined ? known : await this.#ledger.settleTag(repository, tag);
+    const settled = known.fallback === undefined ? known : await this.#settle(repository, tag);
     if (settled?.digest !== known.digest || settled.fallback !== undefined) return undefined;
     const manifest = await this.#manifests.read(known.digest);
     return manifest && { manifest, provenance: { kind: 'hit', since: known.checkedAt } };
@@ -84,7 +84,7 @@ export class Tags {
       { deadlineMs: limits.revalidateDeadlineMs },
     );
     if (!head.ok) {
-      if (head.failure.kind === 'not-found') await this.#ledger.removeTag(repository, tag);
+      if (head.failure.kind === 'not-found') await unlessNoRoom(this.#ledger.removeTag(repository, tag));
       return head;
     }
 
@@ -106,6 +106,12 @@ export class Tags {
     });
   }
 
+  /** On a full disk, the fallback is kept for a while longer. */
+  async #settle(repository: Repository, tag: Tag): Promise<TagRecord | undefined> {
+    await unlessNoRoom(this.#ledger.settleTag(repository, tag));
+    return this.#ledger.tag(repository, tag);
+  }
+
   async #point(repository: Repository, tag: Tag, { record, stored }: Manifest): Promise<void> {
     if (stored) await unlessNoRoom(this.#ledger.setTag(repository, tag, record.digest, this.#clock.now()));
   }
@@ -116,7 +122,7 @@ export class Tags {
     tag: Tag,
     because: UpstreamFailure,
   ): Promise<Result<Resolved, UpstreamFailure>> {
-    const known = await this.#ledger.settleTag(repository, tag);
+    const known = await this.#settle(repository, tag);
     for (const digest of [known?.fallback, known?.digest]) {
       const manifest = digest && (await this.#manifests.read(digest));
       if (known && manifest) return ok({ manifest, provenance: { kind: 'stale', since: known.checkedAt, because } });

@@ -16,6 +16,7 @@ export class UpstreamBody implements BlobBody {
   /** Arrived, and given out once there is a next piece or the hash has agreed. */
   #heldBack: Uint8Array | undefined;
   #position: number;
+  #arrived: number;
   #ended = false;
 
   /** With a digest, `blob` must reach to the end, and begin at 0 or where `digester` has got to. */
@@ -25,6 +26,7 @@ export class UpstreamBody implements BlobBody {
     this.#digest = digest;
     this.#digester = digester;
     this.#position = blob.start;
+    this.#arrived = blob.start;
   }
 
   get position(): number {
@@ -51,6 +53,11 @@ export class UpstreamBody implements BlobBody {
       if (this.#digester === undefined) {
         this.#ready = next.value;
         return;
+      }
+      this.#arrived += next.value.length;
+      // Who was told the size reads no further: what lies before would be the whole, and never be judged.
+      if (this.size !== undefined && this.#arrived > this.size) {
+        throw new BrokenBody(`the upstream sent more than the ${this.size} bytes of the blob`);
       }
       this.#digester.update(next.value);
       this.#ready = this.#heldBack ?? this.#ready;

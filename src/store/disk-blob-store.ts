@@ -1,12 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
-import { access, constants, open, readdir, rm, stat } from 'node:fs/promises';
+import { access, constants, open, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type BlobReader, type BlobStore, type BlobWriter, type Leftover, NoRoom } from '../mirror/ports.ts';
 import { algorithmOf, type Digest, digestOf } from '../oci/digest.ts';
 import type { Budget } from './budget.ts';
 import { openWriter } from './disk-blob-writer.ts';
-import { diskSpace, ensureDirectory, renameDurably, sizeOf, unlessMissing } from './files.ts';
+import { diskSpace, ensureDirectory, isDiskFull, renameDurably, sizeOf, unlessMissing } from './files.ts';
 import { Holds } from './holds.ts';
 import { digestOfFile, digestOfLeftover, Layout } from './layout.ts';
 import { Room } from './room.ts';
@@ -21,6 +21,9 @@ interface Options {
    */
   readonly mayHaveStrays?: boolean;
 }
+
+/** Kept for the ledger, which has to write down what goes when the disk is full. */
+const ballastBytes = 1024 * 1024;
 
 /** What is left for others by default: this share of the disk, and no more than so many bytes. */
 const defaultMinFree = { share: 0.05, maxBytes: 1024 ** 3 };
@@ -91,9 +94,9 @@ export class DiskBlobStore implements BlobStore {
   }
 
   begin(digest: Digest): Promise<BlobWriter> {
-    const land = () => this.#turns.take(digest, () => this.#land(digest));
+    const land = () => this.room.relieving(0, () => this.#turns.take(digest, () => this.#land(digest)));
     const place = { layout: this.#layout, room: this.room, partials: this.#heldPartials, blobs: this.#held, land };
-    return this.#turns.take(digest, () => openWriter(digest, place));
+    return this.room.relieving(0, () => this.#turns.take(digest, () => openWriter(digest, place)));
   }
 
   /** The bytes are counted for the partial file already. */
@@ -110,29 +113,28 @@ export class DiskBlobStore implements BlobStore {
     return this.#countedSinceStart?.has(digest) === false;
   }
 
-  /** Somebody else has just stored it. */
-  async #isCounted(digest: Digest): Promise<boolean> {
-    return !this.#isStray(digest) && (await sizeOf(this.#layout.blob(digest))) !== undefined;
-  }
-
   async put(digest: Digest, bytes: Uint8Array): Promise<boolean> {
     if (digestOf(bytes, algorithmOf(digest)) !== digest) throw new Error(`put of bytes that are not ${digest}`);
-    if (await this.#isCounted(digest)) return true;
-    // Before the turn: what is made to go for it may have to take that turn.
-    if (!(await this.room.take(bytes.length))) return false;
+    const { length } = bytes;
+    if (await this.#turns.take(digest, () => this.#isCounted(digest, length))) return true;
+    // Outside the turn: what is made to go for it may have to take that turn.
+    if (!(await this.room.take(length))) return false;
     try {
-      return await this.room.relieving(bytes.length, () =>
-        this.#turns.take(digest, () => this.#put(digest, bytes)),
-      );
+      return await this.room.relieving(length, () => this.#turns.take(digest, () => this.#put(digest, bytes)));
     } catch (error) {
-      this.room.budget.cancel(bytes.length);
+      this.room.budget.cancel(length);
       if (error instanceof NoRoom) return false;
       throw error;
     }
   }
 
+  /** Somebody else has just stored it. */
+  async #isCounted(digest: Digest, bytes: number): Promise<boolean> {
+    return !this.#isStray(digest) && (await sizeOf(this.#layout.blob(digest))) === bytes;
+  }
+
   async #put(digest: Digest, bytes: Uint8Array): Promise<boolean> {
-    if (await this.#isCounted(digest)) {
+    if (await this.#isCounted(digest, bytes.length)) {
       this.room.budget.cancel(bytes.length);
       return true;
     }
@@ -165,21 +167,48 @@ export class DiskBlobStore implements BlobStore {
     });
   }
 
+  has(digest: Digest): Promise<boolean> {
+    return this.#turns.take(digest, async () => (await sizeOf(this.#layout.blob(digest))) !== undefined);
+  }
+
   quarantine(digest: Digest, counted: number): Promise<void> {
     return this.#turns.take(digest, async () => {
       const [path, place] = [this.#layout.blob(digest), this.#layout.leftover('quarantined', digest)];
       const size = (await sizeOf(path)) ?? 0;
       const replaced = (await sizeOf(place)) ?? 0;
-      // What has grown is more than there is room for.
-      if (size > counted) await rm(path);
-      else if (size > 0) await renameDurably(path, place);
-      const isKept = size > 0 && size <= counted;
-      this.room.budget.release(isKept ? counted - size + replaced : counted);
+      if (size > 0) await renameDurably(path, place);
+      else await rm(path, { force: true });
+      const { budget } = this.room;
+      budget.count(size);
+      budget.release(counted + (size > 0 ? replaced : 0));
     });
   }
 
   inUse(): Promise<ReadonlySet<Digest>> {
     return Promise.resolve(new Set([...this.#held.digests(), ...this.#heldPartials.digests()]));
+  }
+
+  async bytesInUse(): Promise<number> {
+    let bytes = 0;
+    for (const digest of this.#held.digests()) bytes += (await sizeOf(this.#layout.blob(digest))) ?? 0;
+    for (const digest of this.#heldPartials.digests()) {
+      bytes += (await sizeOf(this.#layout.leftover('partial', digest))) ?? 0;
+    }
+    return bytes;
+  }
+
+  async dropBallast(): Promise<boolean> {
+    const hadSome = ((await sizeOf(this.#layout.ballast)) ?? 0) > 0;
+    await rm(this.#layout.ballast, { force: true });
+    return hadSome;
+  }
+
+  /** As far as there is room. */
+  async keepBallast(): Promise<void> {
+    if ((await sizeOf(this.#layout.ballast)) === ballastBytes || (await this.room.missing(ballastBytes)) > 0) return;
+    await writeFile(this.#layout.ballast, Buffer.alloc(ballastBytes)).catch((error: unknown) => {
+      if (!isDiskFull(error)) throw error;
+    });
   }
 
   async leftovers(): Promise<readonly Leftover[]> {
@@ -205,7 +234,9 @@ export class DiskBlobStore implements BlobStore {
       const size = await sizeOf(path);
       if (size === undefined) return false;
       await rm(path);
-      this.room.budget.release(size);
+      // What was put aside while somebody was reading it has its room until then.
+      const held = kind === 'partial' ? this.#heldPartials : this.#held;
+      held.afterwards(digest, () => this.room.budget.release(size));
       return true;
     });
   }

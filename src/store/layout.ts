@@ -1,6 +1,6 @@
 import { join } from 'node:path';
-import { algorithmOf, type Digest, hexOf, parseDigest } from '../oci/digest.ts';
 import type { Leftover } from '../mirror/ports.ts';
+import { algorithmOf, type Digest, hexOf, parseDigest } from '../oci/digest.ts';
 
 /**
  * Where things lie below the data directory. The only place that builds paths.
@@ -8,6 +8,7 @@ import type { Leftover } from '../mirror/ports.ts';
  *     blobs/sha256/ab/abcd…     verified content; the file's name is its digest
  *     partial/sha256-abcd…      what a fill has got so far, continued by the next one
  *     quarantine/sha256-abcd…   what was found damaged under blobs/, until room is needed
+ *     ballast                   room for the ledger to write on a full disk
  *     incoming/…                small things on their way into blobs/, removed at start
  */
 export class Layout {
@@ -15,12 +16,14 @@ export class Layout {
   readonly partial: string;
   readonly quarantine: string;
   readonly incoming: string;
+  readonly ballast: string;
 
   constructor(root: string) {
     this.blobs = join(root, 'blobs');
     this.partial = join(root, 'partial');
     this.quarantine = join(root, 'quarantine');
     this.incoming = join(root, 'incoming');
+    this.ballast = join(root, 'ballast');
   }
 
   shardOf(digest: Digest): string {

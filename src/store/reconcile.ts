@@ -9,7 +9,7 @@ export interface Reconciliation {
 }
 
 export interface Reconciled {
-  /** Files without a row: kept, and served only where an upstream vouches for them. */
+  /** Files without a row: kept. */
   readonly adopted: number;
   /** Rows without a file, or with one of another size. */
   readonly forgotten: number;
@@ -19,7 +19,7 @@ const rowsAtOnce = 500;
 
 /**
  * Makes ledger and store agree after a stop that was not clean. A path under `blobs/` has verified content, so a file that
- * the ledger missed is as good as ever; only who may have it is not known any more, which is why it is not public.
+ * the ledger missed is as good as ever, and for whom the upstream gave it to when it was fetched.
  * Runs beside the service: meanwhile a row without its file is a miss like any other.
  */
 export async function reconcile({ store, ledger, now, signal }: Reconciliation): Promise<Reconciled> {
@@ -28,7 +28,7 @@ export async function reconcile({ store, ledger, now, signal }: Reconciliation):
   for await (const record of allBlobs(ledger)) {
     if (signal.aborted) break;
     if ((await sizeInStore(store, record)) === record.size) continue;
-    if (!(await ledger.forget(record.digest))) continue;
+    if (!(await ledger.forget(record.digest, record.storedAt))) continue;
     await store.delete(record.digest, record.size);
     forgotten++;
   }
@@ -38,7 +38,7 @@ export async function reconcile({ store, ledger, now, signal }: Reconciliation):
     const isAdopted = await store.adopt(digest, async (size) => {
       // It may be on its way into the ledger, or have come there since.
       if ((await ledger.blob(digest)) !== undefined) return false;
-      await ledger.addBlob({ digest, size, isPublic: false, storedAt: now() }, undefined);
+      await ledger.adoptBlob({ digest, size, storedAt: now() });
       return true;
     });
     if (isAdopted) adopted++;

@@ -1,13 +1,14 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { NoRoom } from '../mirror/ports.ts';
 import type { Budget } from './budget.ts';
 import { isDiskFull } from './files.ts';
 import { Turns } from './turns.ts';
 
-/** Makes at least so many bytes go where that is possible, and gives how many went. */
-export type MakeRoom = (bytes: number) => Promise<number>;
+/** How many bytes have to go; none when it is not above 0. */
+export type Missing = () => Promise<number>;
 
-/** Where others fill the disk as fast as room is made. */
-const maxTriesOnFullDisk = 3;
+/** Makes what is missing go where that is possible. False when nothing went that was missing. */
+export type MakeRoom = (missing: Missing) => Promise<boolean>;
 
 interface Disk {
   /** Bytes that this user may still write there. Others write there too: it is no promise. */
@@ -15,6 +16,11 @@ interface Disk {
   /** Bytes to be left for others. */
   readonly minFree: number;
 }
+
+/** Where others fill the disk as fast as room is made. */
+const maxTries = 3;
+/** Some file systems give deleted bytes back a little later. */
+const settleMs = 200;
 
 /** Room for bytes: under the cap, on the disk, and, where there is none, what can be made to go for it. */
 export class Room {
@@ -24,7 +30,7 @@ export class Room {
   readonly #turns = new Turns<'all'>();
   minFree: number;
   /** Set once there is somebody who can. */
-  makeRoom: MakeRoom = () => Promise.resolve(0);
+  makeRoom: MakeRoom = () => Promise.resolve(false);
 
   constructor(budget: Budget, { free, minFree }: Disk) {
     this.budget = budget;
@@ -33,20 +39,32 @@ export class Room {
   }
 
   /** Promises the bytes, as {@link Budget.reserve} does. One after the other, so that nobody takes what was made for another. */
-  take(bytes: number): Promise<boolean> {
-    return this.#turns.take('all', async () => {
-      for (;;) {
-        if (bytes > this.budget.limit) return false;
-        const missing = await this.missing(bytes);
-        if (missing <= 0 && this.budget.reserve(bytes)) return true;
-        if ((await this.makeRoom(Math.max(missing, 1))) === 0) return false;
-      }
-    });
+  async take(bytes: number): Promise<boolean> {
+    return bytes === 0 || this.#turns.take('all', () => this.#take(bytes));
+  }
+
+  async #take(bytes: number): Promise<boolean> {
+    if (bytes > this.budget.limit) return false;
+    for (let tries = 1; ; tries++) {
+      if ((await this.missing(bytes)) <= 0 && this.budget.reserve(bytes)) return true;
+      if (tries > maxTries || !(await this.#make(() => this.missing(bytes)))) return false;
+      if ((await this.missing(bytes)) > 0) await sleep(settleMs);
+    }
+  }
+
+  /** A ledger that cannot write on a full disk can let nothing go. */
+  async #make(missing: Missing): Promise<boolean> {
+    try {
+      return await this.makeRoom(missing);
+    } catch (error) {
+      if (error instanceof NoRoom) return false;
+      throw error;
+    }
   }
 
   /**
    * For a write of promised bytes: others may have filled the disk since. Whatever can be made to go goes before the write is
-   * given up.
+   * given up. Not in the turn of a digest, which what goes may have to take.
    *
    * @throws {NoRoom}
    */
@@ -56,8 +74,8 @@ export class Room {
         return await write();
       } catch (error) {
         if (!isDiskFull(error)) throw error;
-        const freed = tries < maxTriesOnFullDisk && (await this.makeRoom(bytes)) > 0;
-        if (!freed) throw new NoRoom('the disk is full', { cause: error });
+        const isRelieved = tries < maxTries && (await this.#make(() => Promise.resolve(Math.max(1, bytes))));
+        if (!isRelieved) throw new NoRoom('the disk is full', { cause: error });
       }
     }
   }

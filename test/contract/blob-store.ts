@@ -459,18 +459,21 @@ export function blobStoreContract(name: string, open: (limitBytes: number) => Pr
       expect(await reader?.read(target, 5_000)).toBe(0);
     });
 
-    scenario('a blob deleted while a reader is open stays readable to that reader only, and keeps its room', async (place) => {
-      const content = contentOf(100_000);
-      await write(place.store, content);
-      {
-        await using reader = (await place.store.open(content.digest))!;
-        await place.store.delete(content.digest);
-        expect(await place.store.open(content.digest)).toBeUndefined();
-        expect(place.budget.taken).toBe(100_000);
-        expect((await readAll(reader, reader.size)).equals(content.bytes)).toBe(true);
-      }
-      expect(place.budget.taken).toBe(0);
-    });
+    scenario(
+      'a blob deleted while a reader is open stays readable to that reader only, and keeps its room',
+      async (place) => {
+        const content = contentOf(100_000);
+        await write(place.store, content);
+        {
+          await using reader = (await place.store.open(content.digest))!;
+          await place.store.delete(content.digest);
+          expect(await place.store.open(content.digest)).toBeUndefined();
+          expect(place.budget.taken).toBe(100_000);
+          expect((await readAll(reader, reader.size)).equals(content.bytes)).toBe(true);
+        }
+        expect(place.budget.taken).toBe(0);
+      },
+    );
 
     scenario('a blob deleted by several at once is given back once', async ({ store, budget }) => {
       const [gone, stays] = [contentOf(1_000), contentOf(10_000)];

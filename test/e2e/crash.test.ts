@@ -147,12 +147,23 @@ class Crashes {
       const missing = (await this.#blobsOf(digest)).filter((blob) => !names.has(blob));
       if (missing.length > 0) this.#found(`${digest} is listed as complete and misses ${missing.join(', ')}`);
     }
+    for (const { digest } of now.filter(({ complete }) => complete)) await this.#checkNeedsNoUpstream(digest);
     const fetchedSince = this.#manifestsFetchedSince(this.#last.requestsBefore);
     for (const { digest } of this.#last.images.filter(({ complete }) => complete)) {
       const image = now.find((listing) => listing.digest === digest);
       // Evicted and half fetched again, it is rightly incomplete.
       if (image?.complete === false && !fetchedSince.has(digest)) this.#found(`${digest} was complete`);
     }
+  }
+
+  /** What is listed as complete can be pulled without an upstream: with one that is there, it is not asked for any blob. */
+  async #checkNeedsNoUpstream(manifest: string): Promise<void> {
+    const image = this.#images.find((candidate) => candidate.manifest === manifest)!;
+    const asked = this.#origin.count({ kind: 'blob' });
+    await pullEverything(this.#entrepot.url, image).catch((error: unknown) => this.#found(String(error)));
+    const needed = this.#origin.requests.filter(({ kind }) => kind === 'blob').slice(asked);
+    const requests = needed.map(({ method, reference }) => `${method} ${reference ?? ''}`);
+    if (requests.length > 0) this.#found(`${image.name} is listed as complete and needed ${requests.join(', ')}`);
   }
 
   async #blobsOf(manifest: string): Promise<readonly string[]> {

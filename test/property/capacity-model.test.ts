@@ -79,6 +79,8 @@ class Real {
   /** In the step under way. */
   readonly evicted = new Set<Digest>();
   readonly #model: Model;
+  /** Of what goes when nobody waits for it. */
+  failure: unknown;
   /** So many more moments at which a crash can come, until it does. */
   crashIn = Number.POSITIVE_INFINITY;
 
@@ -99,11 +101,18 @@ class Real {
       ledger: this.#witnessed(this.ledger),
       budget: this.budget,
       isPinned,
-      pinnedBytes: () => this.ledger.bytesBelow([...this.#model.pinned].map(({ digest }) => digest)),
+      pinnedBytes: async () => {
+        const content = await this.ledger.contentOf([...this.#model.pinned].map(({ digest }) => digest));
+        return content.reduce((sum, { size }) => sum + size, 0);
+      },
       onEvicted: () => undefined,
       onExhausted: () => undefined,
+      onError: (error) => {
+        this.failure = error;
+      },
+      signal: new AbortController().signal,
     });
-    this.store.room.makeRoom = (bytes) => this.evictor.free(bytes);
+    this.store.room.makeRoom = (missing) => this.evictor.free(missing);
   }
 
   /** A ledger of which is known what it was told to evict in this step. */
@@ -137,6 +146,13 @@ class Real {
   /** One at which a crash can come. */
   moment(): void {
     if (this.crashIn-- <= 0) throw new Crash();
+  }
+
+  async settle(): Promise<void> {
+    await this.evictor.idle();
+    const { failure } = this;
+    this.failure = undefined;
+    if (failure !== undefined) throw failure as Error;
   }
 
   async read(content: Content): Promise<void> {
@@ -198,6 +214,8 @@ class Real {
   /** What a kill leaves: the files as they are at this moment. */
   async crash(): Promise<void> {
     await this.letGo();
+    await this.evictor.idle();
+    this.failure = undefined;
     const before = this.root;
     this.root = `${before}+`;
     await cp(before, this.root, { recursive: true });
@@ -281,6 +299,7 @@ function command(name: string, step: Step): fc.AsyncCommand<Model, Real> {
       let damaged: readonly Digest[] = [];
       try {
         damaged = (await step(model, real)) ?? [];
+        await real.settle();
       } catch (error) {
         if (!(error instanceof Crash)) throw error;
         await real.crash();

@@ -111,7 +111,7 @@ async function everythingIn(ledger: Ledger): Promise<unknown> {
       ledger.image(digest),
       ledger.namesOf(digest),
       ledger.namesAbove(digest, 100),
-      ledger.bytesBelow([digest]),
+      ledger.contentOf([digest]),
     ]),
     ledger.blobs({ limit: 100 }),
     ledger.totals(),

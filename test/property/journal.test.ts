@@ -263,9 +263,11 @@ test('bytes that are overwritten in a journal cost lines, never a start, and mak
   }
   await files.loseLedger();
   const whole = await readFile(files.path('journal.ndjson'));
+  // A first line that names another format is not damage: what it says is that somebody else wrote the file.
+  const position = fc.integer({ min: whole.indexOf('\n') + 1, max: whole.length - 1 });
   await fc.assert(
     fc.asyncProperty(
-      fc.array(fc.tuple(fc.nat(whole.length - 1), fc.uint8Array({ minLength: 1, maxLength: 300 })), { maxLength: 5 }),
+      fc.array(fc.tuple(position, fc.uint8Array({ minLength: 1, maxLength: 300 })), { maxLength: 5 }),
       async (spots) => {
         const damaged = Buffer.from(whole);
         for (const [position, bytes] of spots) Buffer.from(bytes).copy(damaged, position);

@@ -121,9 +121,13 @@ class Model {
       (entry) =>
         entry.fallback === digest &&
         this.stored.has(entry.digest) &&
-        this.parentsOf(entry.digest).length === 0 &&
+        !this.#isPartOf(entry.digest, digest) &&
         !tagged.some(({ fallback }) => fallback === entry.digest),
     );
+  }
+
+  #isPartOf(digest: Digest, whole: Digest): boolean {
+    return this.parentsOf(digest).some((parent) => parent === whole || this.#isPartOf(parent, whole));
   }
 
   mayGo(digest: Digest): boolean {
@@ -365,7 +369,7 @@ async function seenOfEach({ ledger }: Subject): Promise<unknown> {
   return Promise.all(
     digests.map(async (digest) => ({
       above: (await ledger.namesAbove(digest, 100)).map(nameText).sort(),
-      bytes: await ledger.bytesBelow([digest]),
+      bytes: (await ledger.contentOf([digest])).reduce((sum, { size }) => sum + size, 0),
       image: await ledger.image(digest).then((image) => image && { ...image, completePlatforms: undefined }),
       links: await Promise.all(repositories.map((repository) => ledger.isLinked(repository, digest))),
     })),
