@@ -111,8 +111,22 @@ export class Manifests {
     return ok({ record, bytes, stored });
   }
 
-  /** False when there is no room for it. */
+  /** False when there is no room for it. It is not evicted meanwhile; an eviction that has begun is noticed at the end. */
   async #store(
+    record: ManifestRecord,
+    bytes: Uint8Array,
+    children: readonly Child[],
+    repository: Repository,
+  ): Promise<boolean> {
+    const held = await this.#deps.store.hold(record.digest);
+    try {
+      return await this.#storeHeld(record, bytes, children, repository);
+    } finally {
+      await held[Symbol.asyncDispose]();
+    }
+  }
+
+  async #storeHeld(
     record: ManifestRecord,
     bytes: Uint8Array,
     children: readonly Child[],
@@ -130,7 +144,7 @@ export class Manifests {
       if (error instanceof NoRoom) return false;
       throw error;
     }
-    // The file that was there may have been one that an eviction was about to delete.
+    // The file that was there may have been one that was about to be deleted.
     if ((await store.has(digest)) || (await store.put(digest, bytes))) return true;
     await ledger.forget(digest, storedAt);
     return false;

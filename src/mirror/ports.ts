@@ -74,7 +74,9 @@ export interface BlobStore {
   delete(digest: Digest, counted?: number): Promise<void>;
   /** Puts a damaged blob, counted with so many bytes, where nothing serves it. It stays a leftover until room is needed. */
   quarantine(digest: Digest, counted: number): Promise<void>;
-  /** The blobs that somebody is reading or writing. */
+  /** Counts as reading it, until the hold is let go of: what is held is not evicted. */
+  hold(digest: Digest): Promise<AsyncDisposable>;
+  /** The blobs that somebody is reading, writing or holding. */
   inUse(): Promise<ReadonlySet<Digest>>;
   /** What of them is stored, in bytes. */
   bytesInUse(): Promise<number>;

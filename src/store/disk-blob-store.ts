@@ -184,6 +184,16 @@ export class DiskBlobStore implements BlobStore {
     });
   }
 
+  hold(digest: Digest): Promise<AsyncDisposable> {
+    const letGo = this.#held.hold(digest);
+    return Promise.resolve({
+      [Symbol.asyncDispose]: () => {
+        letGo();
+        return Promise.resolve();
+      },
+    });
+  }
+
   inUse(): Promise<ReadonlySet<Digest>> {
     return Promise.resolve(new Set([...this.#held.digests(), ...this.#heldPartials.digests()]));
   }

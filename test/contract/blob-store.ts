@@ -475,6 +475,22 @@ export function blobStoreContract(name: string, open: (limitBytes: number) => Pr
       },
     );
 
+    scenario('what is put aside is counted until it is dropped, and its place is free for the blob', async (place) => {
+      const content = contentOf(1_000);
+      await place.store.put(content.digest, content.bytes);
+      await place.store.quarantine(content.digest, 1_000);
+      expect(await place.store.has(content.digest)).toBe(false);
+      expect(place.budget.taken).toBe(1_000);
+      expect(await place.store.put(content.digest, content.bytes)).toBe(true);
+      expect(place.budget.taken).toBe(2_000);
+      const [leftover, ...others] = await place.store.leftovers();
+      expect(others).toEqual([]);
+      expect(leftover).toMatchObject({ kind: 'quarantined', digest: content.digest, size: 1_000 });
+      expect(await place.store.drop(leftover!)).toBe(true);
+      expect(await place.store.drop(leftover!)).toBe(false);
+      expect(place.budget.taken).toBe(1_000);
+    });
+
     scenario('a blob deleted by several at once is given back once', async ({ store, budget }) => {
       const [gone, stays] = [contentOf(1_000), contentOf(10_000)];
       await store.put(gone.digest, gone.bytes);

@@ -77,6 +77,24 @@ export function ledgerContract(name: string, open: () => LedgerPlace | Promise<L
       await ledger.forget(digestNamed('never there'));
     });
 
+    scenario('what was stored anew is not forgotten by who knew the one before', async (ledger) => {
+      await ledger.addBlob(blobNamed('a', { storedAt: 1 }), app);
+      await ledger.addBlob(blobNamed('a', { storedAt: 2 }), app);
+      expect(await ledger.forget(digestNamed('a'), 1)).toBe(false);
+      expect(await ledger.blob(digestNamed('a'))).toBeDefined();
+      expect(await ledger.forget(digestNamed('a'), 2)).toBe(true);
+    });
+
+    scenario('what is adopted is public if an upstream gave it to everybody, and else is not', async (ledger) => {
+      await ledger.link(app, { digest: digestNamed('everybody’s'), isPublic: true }, 1);
+      await ledger.link(app, { digest: digestNamed('an account’s'), isPublic: false }, 1);
+      for (const text of ['everybody’s', 'an account’s', 'unknown']) {
+        await ledger.adoptBlob({ digest: digestNamed(text), size: 1, storedAt: 2 });
+      }
+      const adopted = ['everybody’s', 'an account’s', 'unknown'].map((text) => ledger.blob(digestNamed(text)));
+      expect((await Promise.all(adopted)).map((blob) => blob?.isPublic)).toEqual([true, false, false]);
+    });
+
     scenario('what was forgotten and stored again for an account only is private', async (ledger) => {
       await ledger.addBlob(blobNamed('a', { isPublic: true }), app);
       await ledger.forget(digestNamed('a'));
@@ -602,6 +620,15 @@ export function ledgerContract(name: string, open: () => LedgerPlace | Promise<L
       expect(await orderOf(ledger)).toEqual([digestNamed('old')]);
       expect(await evictedFrom(ledger, 'old')).toEqual(['old', 'old layer'].map(digestNamed).sort());
       expect(await ledger.tag(app, latest)).toEqual({ digest: digestNamed('new'), checkedAt: 2 });
+    });
+
+    scenario('it is kept for a tag whose unfinished image is part of an index, too', async (ledger) => {
+      await addImage(ledger, 'old', { layers: ['old layer'] });
+      await addImage(ledger, 'new', { layers: ['new layer'], missing: ['new layer'] });
+      await addIndex(ledger, 'index', { new: 'linux/amd64' });
+      await ledger.setTag(app, tagNamed('latest-amd64'), digestNamed('old'), 1);
+      await ledger.setTag(app, tagNamed('latest-amd64'), digestNamed('new'), 2);
+      expect(await orderOf(ledger)).toEqual([digestNamed('index')]);
     });
 
     scenario('two that tags have left for each other do not stay for ever', async (ledger) => {
