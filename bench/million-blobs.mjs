@@ -37,6 +37,8 @@ const fills = 30;
 /** An eviction makes room for 5 % of the cap or 1 GiB more than what is missing. */
 const fillBytes = 64_000_000;
 const readyMs = 120_000;
+/** By the evictor alone. */
+const evictedBytes = 50_000_000;
 
 const registry = 'docker.io';
 const servedName = 'library/bench';
@@ -243,6 +245,45 @@ async function measureEviction(dataPath, configFile, facts) {
   }
 }
 
+/** The evictor with nothing beside it: what a batch costs the event loop by itself. */
+async function measureEvictor(dataPath, facts) {
+  const [{ Storage }, { Evictor }, { createLogger }] = await Promise.all(
+    ['compose/storage.js', 'store/evictor.js', 'ops/logger.js'].map((file) => import(new URL(file, dist))),
+  );
+  const log = createLogger({ level: 'error', format: 'json' }, process.stderr);
+  const opening = { log, onProgress: () => undefined, signal: new AbortController().signal };
+  const limits = { path: dataPath, maxSize: facts.bytes, minFree: 0 };
+  const storage = await Storage.open({ storage: limits }, opening);
+  let images = 0;
+  const evictor = new Evictor({
+    store: storage.store,
+    ledger: storage.ledger,
+    budget: storage.store.room.budget,
+    isPinned: () => false,
+    pinnedBytes: async () => 0,
+    onEvicted: (evicted) => {
+      images += evicted.images;
+    },
+    onExhausted: () => undefined,
+    onError: (error) => {
+      throw error;
+    },
+    signal: new AbortController().signal,
+  });
+  const loop = monitorEventLoopDelay({ resolution: 1 });
+  // A quarter of the small cache.
+  const bytes = Math.min(evictedBytes, Math.floor(facts.bytes / 4));
+  await delay(500);
+  loop.enable();
+  const began = performance.now();
+  await evictor.free(async () => bytes);
+  await evictor.idle();
+  const tookMs = performance.now() - began;
+  loop.disable();
+  await storage.close();
+  return { images, msPerImage: tookMs / images, blockMs: loop.max / 1e6, p99BlockMs: loop.percentile(99) / 1e6 };
+}
+
 async function watched(worker, task) {
   const loop = monitorEventLoopDelay({ resolution: 1 });
   loop.enable();
@@ -336,6 +377,7 @@ async function measure(root, blobs) {
   await rm(copy, { recursive: true, force: true });
   await cp(dataPath, copy, { recursive: true });
   const { quiet, busy, evicted } = await measureEviction(copy, configFile, facts);
+  const alone = await measureEvictor(copy, facts);
   await rm(copy, { recursive: true });
   return {
     'ledger.db, MB': round((await stat(join(dataPath, 'ledger.db'))).size / 1e6),
@@ -344,7 +386,11 @@ async function measure(root, blobs) {
     'hits/s, manifest by tag': round(manifestHits),
     'hits/s, blob of 4 KiB': round(blobHits),
     'resident memory after that, MB': round(memory),
-    'images evicted': evicted,
+    'images evicted, nothing beside it': alone.images,
+    'an image evicted, ms': round(alone.msPerImage),
+    'longest block of the event loop, ms': round(alone.blockMs),
+    '99th percentile, ms': round(alone.p99BlockMs),
+    'images evicted under load': evicted,
     'a fill that has to evict, ms': round(busy.tookMs / fills),
     'a fill that has room, ms': round(quiet.tookMs / fills),
     'longest block while evicting, ms': round(busy.blockMs),
