@@ -102,13 +102,18 @@ test('a pinned image is never evicted: what does not fit beside it is passed thr
   const kept = addImage(origin, 'kept', [randomBytes(600 * kB)]);
   const other = addImage(origin, 'other', [randomBytes(300 * kB)]);
   const large = addImage(origin, 'large', [randomBytes(600 * kB)]);
+  const next = addImage(origin, 'next', [randomBytes(300 * kB)]);
   await using daemon = await startWithCap(origin, '1MB', { pins: ['kept:1.*'] });
   await pullAll(daemon, 'kept', kept);
   await pullAll(daemon, 'other', other);
+  // Nothing goes for what would not fit beside the pinned one anyway.
   expect(await pullAll(daemon, 'large', large)).toContain('200 entrepot; fwd=miss; detail=no-room');
+  expect(await pullAll(daemon, 'other', other)).toEqual(Array(3).fill('200 entrepot; hit'));
+  expect(await pullAll(daemon, 'next', next)).not.toContain('200 entrepot; fwd=miss; detail=no-room');
   await origin.kill();
   expect(await pullAll(daemon, 'kept', kept)).toEqual(Array(3).fill('200 entrepot; hit'));
-  expect(await pullAll(daemon, 'other', other)).toEqual(Array(3).fill('200 entrepot; hit'));
+  expect(await pullAll(daemon, 'next', next)).toEqual(Array(3).fill('200 entrepot; hit'));
+  expect((await daemon.get('/v2/library/other/manifests/1.0')).status).toBe(503);
 });
 
 test('pinned images that exceed the cap by themselves are warned about, and everything is still served', async () => {
