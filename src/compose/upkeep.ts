@@ -30,6 +30,8 @@ const every = {
 export class Upkeep {
   readonly #deps: Deps;
   readonly #evictor: Evictor;
+  /** As last told. */
+  #arePinsTooMuch = false;
   #complainedAt = Number.NEGATIVE_INFINITY;
   #resizing: Promise<void> = Promise.resolve();
 
@@ -76,14 +78,16 @@ export class Upkeep {
       .catch(this.#onError);
   }
 
-  /** After a change of what is pinned. */
+  /** Tells once when they do. */
   async checkPins(): Promise<void> {
     const { pins, log, storage } = this.#deps;
     const { limit } = storage.store.room.budget;
     const pinnedBytes = await pins.bytes();
-    if (pinnedBytes > limit) {
+    const isTooMuch = pinnedBytes > limit;
+    if (isTooMuch && !this.#arePinsTooMuch) {
       log.warn({ pinnedBytes, limit }, 'pinned images alone exceed storage.maxSize: nothing else can be cached');
     }
+    this.#arePinsTooMuch = isTooMuch;
   }
 
   /** Until the service stops. Never rejects. */
