@@ -4,9 +4,12 @@ import { fail, ok, type Result } from '../oci/result.ts';
 import { type BlobBody, BrokenBody } from './blob-body.ts';
 import type { UpstreamFailure } from './failure.ts';
 import { type Destination, Fill, type FillDeps, letGo } from './fill.ts';
+import type { FlightEnd } from './flight-end.ts';
+import { FlightReader } from './flight-reader.ts';
 import { limits } from './limits.ts';
 import { Movement } from './movement.ts';
 import { type BlobStore, type BlobWriter, type Ledger, NoRoom, type UpstreamBlob } from './ports.ts';
+import { Rest } from './rest.ts';
 import { unlessNoRoom } from './unless-no-room.ts';
 import { UpstreamBody } from './upstream-body.ts';
 
@@ -20,13 +23,6 @@ interface Opened {
 export type NoFlight = { readonly kind: 'no-room' } | { readonly kind: 'stored-already' };
 
 type NotOpened = UpstreamFailure | NoFlight;
-
-export type FlightEnd =
-  | { readonly kind: 'stored' }
-  | { readonly kind: 'not-started' }
-  /** There was room at the start, and is none any more. Its readers go on without it. */
-  | { readonly kind: 'no-room' }
-  | { readonly kind: 'broken'; readonly failure: UpstreamFailure; readonly cause?: unknown };
 
 export interface FlightDeps extends FillDeps {
   readonly store: BlobStore;
@@ -225,80 +221,5 @@ export class Flight {
   async #crash(writer: BlobWriter, failure: UpstreamFailure): Promise<FlightEnd> {
     if (failure.kind === 'wrong-answer') await writer.discard();
     return { kind: 'broken', failure };
-  }
-}
-
-class FlightReader implements BlobBody {
-  readonly size: number | undefined;
-  readonly #flight: Flight;
-  readonly #writer: BlobWriter;
-  readonly #hold: AsyncDisposable;
-  #onwards: Promise<UpstreamBody> | undefined;
-
-  constructor(flight: Flight, writer: BlobWriter, { size, hold }: { size: number | undefined; hold: AsyncDisposable }) {
-    this.size = size;
-    this.#flight = flight;
-    this.#writer = writer;
-    this.#hold = hold;
-  }
-
-  async read(target: Uint8Array, position: number): Promise<number> {
-    for (;;) {
-      const moved = this.#flight.movement.next;
-      const available = this.#flight.visible - position;
-      if (available > 0) return this.#writer.read(target.subarray(0, Math.min(target.length, available)), position);
-      if (this.#flight.isWhole) return 0;
-      const { end } = this.#flight;
-      if (end?.kind === 'no-room') return this.#readOnwards(target, position);
-      if (end !== undefined) throw new BrokenBody(end.kind === 'broken' ? end.failure.reason : end.kind);
-      await moved;
-    }
-  }
-
-  async #readOnwards(target: Uint8Array, position: number): Promise<number> {
-    this.#onwards ??= this.#flight.onwards();
-    const body = await this.#onwards;
-    // A range that begins further on: what comes before it has to be hashed, too.
-    while (body.position < position) {
-      const skipped = new Uint8Array(Math.min(limits.skippedPieceBytes, position - body.position));
-      if ((await body.read(skipped, body.position)) === 0) return 0;
-    }
-    return body.read(target, position);
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.#hold[Symbol.asyncDispose]();
-    const onwards = await this.#onwards?.catch(() => undefined);
-    await onwards?.[Symbol.asyncDispose]();
-  }
-}
-
-/** The pieces without so many bytes at the beginning, of a registry that ignores `Range`. Can be left at any moment. */
-class Rest implements AsyncIterableIterator<Uint8Array> {
-  readonly #pieces: AsyncIterator<Uint8Array>;
-  #skip: number;
-
-  constructor(pieces: AsyncIterable<Uint8Array>, skip: number) {
-    this.#pieces = pieces[Symbol.asyncIterator]();
-    this.#skip = skip;
-  }
-
-  [Symbol.asyncIterator](): this {
-    return this;
-  }
-
-  async next(): Promise<IteratorResult<Uint8Array>> {
-    for (;;) {
-      const next = await this.#pieces.next();
-      if (next.done === true) return next;
-      const fresh = next.value.subarray(Math.min(this.#skip, next.value.length));
-      this.#skip -= next.value.length - fresh.length;
-      if (fresh.length > 0) return { value: fresh };
-    }
-  }
-
-  async return(): Promise<IteratorResult<Uint8Array>> {
-    await this.#pieces.return?.();
-    return { done: true, value: undefined };
   }
 }

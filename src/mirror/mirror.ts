@@ -1,5 +1,6 @@
 import { Access } from './access.ts';
-import type { Flight, FlightEnd } from './flight.ts';
+import type { Flight } from './flight.ts';
+import type { FlightEnd } from './flight-end.ts';
 import { Flights } from './flights.ts';
 import { Listings } from './listings.ts';
 import { Manifests } from './manifests.ts';
