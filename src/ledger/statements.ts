@@ -3,12 +3,20 @@ import type Database from 'better-sqlite3';
 /** The SQL of the port, prepared once per open file. */
 export type Statements = ReturnType<typeof prepare>;
 
-// A manifest is whole when everything directly below it is stored. What an index lists is judged per entry.
+// Of a table with digest and kind. A manifest whose bytes are known only as a blob's cannot be served as one.
+const isMissing = (table: string) => `
+  (NOT EXISTS (SELECT 1 FROM blobs WHERE blobs.digest = ${table}.digest)
+    OR ${table}.kind = 'manifest' AND NOT EXISTS (SELECT 1 FROM manifests WHERE manifests.digest = ${table}.digest))`;
+
+// A manifest is whole when everything below it is stored. What an index lists is judged per entry.
 const isWhole = (manifest: string) => `
   EXISTS (SELECT 1 FROM manifests WHERE digest = ${manifest})
   AND NOT EXISTS (
-    SELECT 1 FROM children c WHERE c.parent = ${manifest}
-    AND NOT EXISTS (SELECT 1 FROM blobs b WHERE b.digest = c.child)
+    WITH RECURSIVE parts (digest, kind) AS (
+      SELECT child, kind FROM children WHERE parent = ${manifest}
+      UNION SELECT child, c.kind FROM children c JOIN parts ON c.parent = parts.digest
+    )
+    SELECT 1 FROM parts WHERE ${isMissing('parts')}
   )`;
 
 // As long as its tag's own digest is there to go first. One that may not go either, because it is part of this or is a fallback
@@ -109,8 +117,7 @@ export function prepare(db: Pick<Database.Database, 'prepare'>) {
     image: db.prepare('SELECT media_type, used_at FROM manifests JOIN blobs USING (digest) WHERE digest = ?'),
     missingBelow: db.prepare(`
       WITH RECURSIVE ${below}
-      SELECT 1 FROM down WHERE NOT EXISTS (SELECT 1 FROM blobs WHERE blobs.digest = down.digest)
-        OR kind = 'manifest' AND NOT EXISTS (SELECT 1 FROM manifests WHERE manifests.digest = down.digest) LIMIT 1`),
+      SELECT 1 FROM down WHERE ${isMissing('down')} LIMIT 1`),
     bytesBelow: db.prepare(`
       WITH RECURSIVE ${below} SELECT COALESCE(SUM(size), 0) FROM blobs WHERE digest IN (SELECT digest FROM down)`),
 
