@@ -268,6 +268,7 @@ async function measureEvictor(dataPath, facts) {
     onError: (error) => {
       throw error;
     },
+    now: Date.now,
     signal: new AbortController().signal,
   });
   const loop = monitorEventLoopDelay({ resolution: 1 });

@@ -103,6 +103,7 @@ async function startWith(storage: Storage, config: Config, log: Logger): Promise
     }),
     findDamage: (options) => scrub({ store, ledger, clock: systemClock, ...options }),
     setAside: (record) => setAside(record, { store, ledger }),
+    quarantined: async () => (await store.leftovers()).filter(({ kind }) => kind === 'quarantined'),
     findGarbage: (options) =>
       collectGarbage({ store, ledger, before: systemClock.now() - inForce.config.storage.gcGrace, ...options }),
     onDamage: (damage) => logDamage(log, damage),

@@ -12,8 +12,13 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) {
   });
 }
 
-// A reader that goes away, as with `entrepot check | head`, is no reason to fail, and none to stop serving.
-for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
+// A reader that goes away, as with `entrepot check | head`, is no reason to fail, and none to stop serving. A full disk under
+// what was to be written is.
+for (const stream of [process.stdout, process.stderr]) {
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') process.once('exit', () => (process.exitCode ||= 1));
+  });
+}
 
 process.exitCode = await run(process.argv.slice(2), {
   stdout: process.stdout,

@@ -1,5 +1,5 @@
 import type { Pins } from '../mirror/pins.ts';
-import type { BlobRecord, ImageName, Ledger } from '../mirror/ports.ts';
+import type { BlobRecord, Content, ImageName, Ledger } from '../mirror/ports.ts';
 import type { Refetch } from '../mirror/refetch.ts';
 import { repositoryText } from '../oci/repository-name.ts';
 import type { Result } from '../oci/result.ts';
@@ -36,6 +36,8 @@ interface Deps {
     readonly signal: AbortSignal;
   }) => AsyncIterable<Found>;
   readonly setAside: (record: Found['record']) => Promise<void>;
+  /** What was set aside and is still there; the daemon may have stored it again. */
+  readonly quarantined: () => Promise<readonly Content[]>;
   readonly findGarbage: (options: {
     readonly dryRun: boolean;
     readonly onLooked: (blobs: number) => void;
@@ -165,7 +167,28 @@ export class Administration implements Operations {
     for await (const found of this.#deps.findDamage({ ...options, onHashed: count })) {
       damaged.push(await this.#handle(found, repair));
     }
-    return { blobs, bytes, damaged };
+    if (options.signal.aborted) return { blobs, bytes, damaged };
+    return { blobs, bytes, damaged: [...damaged, ...(await this.#lookAtQuarantine(damaged, repair))] };
+  }
+
+  /** What an earlier look set aside is damage for as long as it is not stored again, and not evicted. */
+  async #lookAtQuarantine(found: readonly Damage[], repair: boolean): Promise<readonly Damage[]> {
+    const { ledger, refetch, quarantined, onDamage } = this.#deps;
+    const damaged: Damage[] = [];
+    for (const { digest, size } of await quarantined()) {
+      const isNew = found.some((damage) => damage.digest === digest);
+      if (isNew || (await ledger.blob(digest)) !== undefined) continue;
+      const names = await ledger.namesOf(digest);
+      if (names.length === 0) continue;
+      const above = (await ledger.namesAbove(digest, maxImagesNamed)).map(imageText);
+      const own = names.flatMap(({ repository, tags }) => tags.map((tag) => imageText({ repository, tag, digest })));
+      const repaired = repair && ((await refetch.fetch(digest, 'manifest')) || (await refetch.fetch(digest, 'blob')));
+      const images = above.length > 0 ? above : own;
+      const damage: Damage = { digest, bytes: size, reason: 'set-aside', images, repaired };
+      if (repaired) onDamage(damage);
+      damaged.push(damage);
+    }
+    return damaged;
   }
 
   /** Sets aside what is damaged; with `repair`, fetches it again. */
@@ -182,6 +205,6 @@ export class Administration implements Operations {
   }
 }
 
-function imageText({ repository, tag, digest }: ImageName): string {
+function imageText({ repository, tag, digest }: Omit<ImageName, 'checkedAt'>): string {
   return `${repositoryText(repository)}${tag === undefined ? `@${digest}` : `:${tag}`}`;
 }

@@ -4,7 +4,8 @@ import type { Logger } from '../ops/logger.ts';
 import { checked, readBody } from './body.ts';
 import { fail } from './fail.ts';
 import { sendJob, sendLines } from './lines.ts';
-import { type Job, type Operations, Refused } from './operations.ts';
+import type { Job, Operations } from './operations.ts';
+import { refusalOf } from './refusal.ts';
 import { apiPrefix, collectRequest, pinRequest, verifyRequest } from './wire.ts';
 
 export interface AdminDeps {
@@ -92,7 +93,8 @@ function answerErrors({ log, stopping }: AdminDeps): Middleware {
       await next();
     } catch (error) {
       if (ctx.res.destroyed) return;
-      if (error instanceof Refused) return fail(ctx, { kind: 'refused', reason: error.message });
+      const refusal = refusalOf(error);
+      if (refusal !== undefined) return fail(ctx, { kind: 'refused', reason: refusal });
       if (stopping.aborted) return fail(ctx, { kind: 'stopping', reason: 'the daemon is stopping' });
       log.error({ err: error, path: ctx.path }, 'an operation failed unexpectedly');
       fail(ctx, { kind: 'bug', reason: 'an unexpected error, told in the log of the daemon' });

@@ -1,7 +1,8 @@
 import { once } from 'node:events';
 import type { ServerResponse } from 'node:http';
 import type { ParameterizedContext } from 'koa';
-import { type Job, type Progress, Refused } from './operations.ts';
+import type { Job, Progress } from './operations.ts';
+import { refusalOf } from './refusal.ts';
 import { type JobLine, linesType, signOfLifeMs } from './wire.ts';
 
 /** A caller that takes nothing for so long is taken for gone. It may be a person before a pager. */
@@ -80,7 +81,8 @@ export async function sendJob<T>(
 }
 
 function endOf(error: unknown, stopping: AbortSignal): JobLine {
-  if (error instanceof Refused) return { refused: error.message };
+  const refusal = refusalOf(error);
+  if (refusal !== undefined) return { refused: refusal };
   if (stopping.aborted) return { failed: 'the daemon is stopping' };
   return { failed: 'an unexpected error, told in the log of the daemon' };
 }

@@ -107,7 +107,8 @@ export interface Verified {
 export interface Damage {
   readonly digest: Digest;
   readonly bytes: number;
-  readonly reason: 'wrong-content' | 'wrong-size' | 'missing' | 'unreadable';
+  /** `set-aside`: found before this time, and not stored again since. */
+  readonly reason: 'wrong-content' | 'wrong-size' | 'missing' | 'unreadable' | 'set-aside';
   /** Images it is part of: `docker.io/library/alpine:3.20`, or `…@sha256:…`. */
   readonly images: readonly string[];
   readonly repaired: boolean;

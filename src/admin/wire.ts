@@ -75,7 +75,7 @@ export const verifiedResult = z.object({
     z.object({
       digest,
       bytes: count,
-      reason: z.enum(['wrong-content', 'wrong-size', 'missing', 'unreadable']),
+      reason: z.enum(['wrong-content', 'wrong-size', 'missing', 'unreadable', 'set-aside']),
       images: z.array(z.string()),
       repaired: z.boolean(),
     }),

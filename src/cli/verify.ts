@@ -10,6 +10,7 @@ const reasonTexts: Readonly<Record<Damage['reason'], string>> = {
   'wrong-size': 'the size is wrong',
   missing: 'the file is missing',
   unreadable: 'the file cannot be read',
+  'set-aside': 'it was set aside earlier, and is not stored again',
 };
 
 /** Has the daemon hash all that is stored, and names each digest that is damaged. Damage is a failure, also when repaired. */

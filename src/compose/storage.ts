@@ -12,7 +12,7 @@ import type { SqliteLedger } from '../ledger/sqlite-ledger.ts';
 import { systemClock } from '../ops/clock.ts';
 import type { Logger } from '../ops/logger.ts';
 import { Budget } from '../store/budget.ts';
-import { DiskBlobStore } from '../store/disk-blob-store.ts';
+import { DiskBlobStore, dropBallastIfFull } from '../store/disk-blob-store.ts';
 import { ensureDirectory } from '../store/files.ts';
 import { reconcile } from '../store/reconcile.ts';
 import { messageOf, StartupError } from './startup-error.ts';
@@ -63,6 +63,7 @@ export class Storage {
       await access(storage.path, constants.R_OK | constants.W_OK | constants.X_OK);
       const lock = await lockDataDirectory(storage.path);
       try {
+        await dropBallastIfFull(storage.path);
         return new Storage(await openParts(storage, opening), lock, opening.log);
       } catch (error) {
         await lock.release();

@@ -51,6 +51,7 @@ export class Upkeep {
       onEvicted: (evicted) => log.info(evicted, 'evicted'),
       onExhausted: (missing) => this.#complain(missing),
       onError: this.#onError,
+      now: () => systemClock.now(),
       signal: deps.signal,
     });
     storage.store.room.makeRoom = (missing) => this.#evictor.free(missing);

@@ -24,13 +24,13 @@ export interface DataDirectoryLock {
 export async function lockDataDirectory(dataPath: string): Promise<DataDirectoryLock> {
   const db = await takeLock(dataPath);
   const pidPath = join(dataPath, 'entrepot.pid');
-  try {
-    // For the message of whoever comes next. In a file of its own: opening and closing the locked one would let the lock go.
-    await writeFile(pidPath, `${process.pid}\n`);
-  } catch (error) {
+  // For the message of whoever comes next. In a file of its own: opening and closing the locked one would let the lock go.
+  await writeFile(pidPath, `${process.pid}\n`).catch((error: unknown) => {
+    // A full disk is no reason not to start.
+    if (error instanceof Error && 'code' in error && error.code === 'ENOSPC') return;
     db.close();
     throw error;
-  }
+  });
   return {
     release: async () => {
       if (!db.open) return;

@@ -48,6 +48,8 @@ export class Fill {
     stated: number | undefined,
   ): Promise<Result<UpstreamBlob, UpstreamFailure | { readonly kind: 'no-room' }>> {
     const writer = this.#writer;
+    // Nothing is asked of the upstream for what will never fit, and nothing goes for what it may not even have.
+    if (stated !== undefined && !writer.couldFit(stated)) return fail({ kind: 'no-room' });
     if (stated !== undefined && writer.kept > stated) await writer.restart();
     let answer = await this.#ask(writer.kept, stated);
     if (!answer.ok && answer.failure.kind === 'wrong-answer' && writer.kept > 0) {

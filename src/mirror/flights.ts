@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { LRUCache } from 'lru-cache';
 import type { Digest } from '../oci/digest.ts';
 import { type Repository, repositoryText } from '../oci/repository-name.ts';
@@ -36,6 +37,8 @@ export class Flights {
 
   constructor(deps: Deps) {
     this.#deps = deps;
+    // One for each flight and what it asks.
+    setMaxListeners(0, this.#stop.signal);
   }
 
   get count(): number {
@@ -56,6 +59,7 @@ export class Flights {
       const opened = await asker.awaiting(flight.opened);
       if (!opened.ok) {
         const { failure } = opened;
+        if (failure.kind === 'no-room') this.#noRoom.set(digest, true, { ttl: limits.noRoomNowMs });
         if (failure.kind === 'no-room' || failure.kind === 'stored-already') return fail(failure);
         if (isOwn || asker.isOutOfPatience) return fail(explain(failure, repository, wanted));
         // What another repository was told says nothing about ours.

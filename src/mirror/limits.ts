@@ -14,6 +14,8 @@ export const limits = {
   hotManifestBytes: 64 * 1024 * 1024,
   /** How long a blob that did not fit, which only its fill could tell, is passed through without another try. */
   noRoomMs: 60_000,
+  /** The same for one that had no room before it was begun: what others have reserved may be free soon. */
+  noRoomNowMs: 3_000,
   /** Blobs so remembered. */
   maxNoRoom: 1_000,
   /** What a reader throws away at once to get to its range, when its flight has no room any more. */

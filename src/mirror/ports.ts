@@ -34,6 +34,8 @@ export interface BlobWriter extends AsyncDisposable {
   readonly kept: number;
   /** Bytes hashed and readable. */
   readonly written: number;
+  /** Whether a blob of this size could have room if everything else went. */
+  couldFit(size: number): boolean;
   /** Reserves room for a blob of this size; false, and nothing reserved, when cap or disk have no room for it. */
   reserve(size: number): Promise<boolean>;
   /** Throws away what was kept. Only before `replay` and `append`. */
@@ -82,6 +84,8 @@ export interface BlobStore {
   bytesInUse(): Promise<number>;
   /** On a full disk: lets go of some room that is kept for that case. False when there is none any more. */
   dropBallast(): Promise<boolean>;
+  /** Keeps such room again, if there is some. */
+  keepBallast(): Promise<void>;
   /** What takes room and serves nobody now, that which is missed least first. */
   leftovers(): Promise<readonly Leftover[]>;
   /** False when somebody has taken it up meanwhile, or it is gone. */

@@ -207,16 +207,14 @@ export class DiskBlobStore implements BlobStore {
     return bytes;
   }
 
-  async dropBallast(): Promise<boolean> {
-    const hadSome = ((await sizeOf(this.#layout.ballast)) ?? 0) > 0;
-    await rm(this.#layout.ballast, { force: true });
-    return hadSome;
+  dropBallast(): Promise<boolean> {
+    return dropBallast(this.#layout.root);
   }
 
-  /** As far as there is room. */
   async keepBallast(): Promise<void> {
-    if ((await sizeOf(this.#layout.ballast)) === ballastBytes || (await this.room.missing(ballastBytes)) > 0) return;
-    await writeFile(this.#layout.ballast, Buffer.alloc(ballastBytes)).catch((error: unknown) => {
+    const { ballast } = this.#layout;
+    if ((await sizeOf(ballast)) === ballastBytes || (await this.room.free()) < 2 * ballastBytes) return;
+    await writeFile(ballast, Buffer.alloc(ballastBytes)).catch((error: unknown) => {
       if (!isDiskFull(error)) throw error;
     });
   }
@@ -281,6 +279,19 @@ export class DiskBlobStore implements BlobStore {
       }
     }
   }
+}
+
+/** Before a start in this directory: a ledger cannot even be opened without some room. */
+export async function dropBallastIfFull(root: string): Promise<void> {
+  if ((await diskSpace(root)).free < ballastBytes) await dropBallast(root);
+}
+
+/** False when there was none. */
+async function dropBallast(root: string): Promise<boolean> {
+  const { ballast } = new Layout(root);
+  const hadSome = ((await sizeOf(ballast)) ?? 0) > 0;
+  await rm(ballast, { force: true });
+  return hadSome;
 }
 
 class DiskBlobReader implements BlobReader {

@@ -85,6 +85,10 @@ class DiskBlobWriter implements BlobWriter {
     return this.#digester.fork();
   }
 
+  couldFit(size: number): boolean {
+    return size <= this.#place.room.budget.limit;
+  }
+
   async reserve(size: number): Promise<boolean> {
     return this.#take(Math.max(0, size - this.#taken));
   }

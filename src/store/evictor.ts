@@ -4,7 +4,7 @@ import type { Budget } from './budget.ts';
 import type { Missing } from './room.ts';
 import { Turns } from './turns.ts';
 
-type Reason = 'cap' | 'age';
+type Reason = 'room' | 'age';
 
 interface Evicted {
   readonly reason: Reason;
@@ -20,6 +20,8 @@ interface Deps {
   readonly isPinned: (image: Unreferenced) => boolean;
   readonly pinnedBytes: () => Promise<number>;
   readonly onEvicted: (evicted: Evicted) => void;
+  /** Milliseconds since 1970. */
+  readonly now: () => number;
   /** Nothing more goes once it is aborted. */
   readonly signal: AbortSignal;
   /** There is no room although everything went that may go, or not even that would help. */
@@ -34,8 +36,11 @@ const candidatesAtOnce = 16;
 /** Who needs more small blobs to go than that takes is passed through; what has gone by then is gone. */
 const patienceMs = 4_000;
 
-/** Evicted beyond what is needed, so that not every fill has to evict: this share of the cap, and no more than so many bytes. */
-const batch = { share: 0.05, maxBytes: 1024 ** 3 };
+/**
+ * Evicted beyond what is needed, so that not every fill has to evict: this share of what is stored, no more than so many bytes,
+ * and nothing that was used just now, such as the image of which the next layer is about to be asked for.
+ */
+const batch = { share: 0.05, maxBytes: 1024 ** 3, idleMs: 10 * 60 * 1000 };
 
 /**
  * Makes room: first what serves nobody, then the image that was used longest ago with all that only it refers to, and so on.
@@ -75,16 +80,23 @@ export class Evictor {
     }
     let freed = await this.#dropLeftovers(bytes);
     if (freed >= bytes) return true;
-    freed += await this.#evict('cap', (soFar) => freed + soFar < bytes && performance.now() < endsAt);
+    freed += await this.#evict('room', (soFar) => freed + soFar < bytes && performance.now() < endsAt);
     if (freed < bytes) {
       onExhausted(bytes - freed);
       return false;
     }
-    const more = Math.min(batch.maxBytes, Math.floor(budget.limit * batch.share)) - (freed - bytes);
-    this.#behind = this.#turns
-      .take('all', () => this.#evict('cap', (soFar) => soFar < more && this.#waiting === 0))
-      .catch(this.#deps.onError);
+    const more = Math.min(batch.maxBytes, Math.floor(budget.taken * batch.share)) - (freed - bytes);
+    const usedBefore = this.#deps.now() - batch.idleMs;
+    const isMore = (soFar: number, next: Unreferenced) =>
+      soFar < more && next.usedAt < usedBefore && this.#waiting === 0;
+    this.#behind = this.#turns.take('all', () => this.#goOn(isMore)).catch(this.#deps.onError);
     return true;
+  }
+
+  /** Behind the back of who waited. */
+  async #goOn(isMore: (freed: number, next: Unreferenced) => boolean): Promise<void> {
+    await this.#evict('room', isMore);
+    if (this.#waiting === 0) await this.#deps.store.keepBallast();
   }
 
   /** Resolves when nothing is going. */

@@ -12,6 +12,7 @@ import { algorithmOf, type Digest, hexOf, parseDigest } from '../oci/digest.ts';
  *     incoming/…                small things on their way into blobs/, removed at start
  */
 export class Layout {
+  readonly root: string;
   readonly blobs: string;
   readonly partial: string;
   readonly quarantine: string;
@@ -19,6 +20,7 @@ export class Layout {
   readonly ballast: string;
 
   constructor(root: string) {
+    this.root = root;
     this.blobs = join(root, 'blobs');
     this.partial = join(root, 'partial');
     this.quarantine = join(root, 'quarantine');

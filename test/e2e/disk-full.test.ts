@@ -104,6 +104,36 @@ test.each([
   },
 );
 
+test('a start on a disk that is completely full: what is cached is served, and a pull makes room for itself', async () => {
+  await using origin = await FakeRegistry.start();
+  const sizes = { baseSizes: [MiB], ownSize: () => MiB };
+  const [kept, other, fresh] = await publishFleet(origin, { count: 3, ...sizes });
+  await using disk = await SmallDisk.create(24 * MiB);
+  await using entrepot = await Entrepot.start({ upstream: origin, dataPath: disk.path });
+  for (const image of [other!, kept!]) await pullEverything(entrepot.url, image);
+  await entrepot.stop();
+  await disk.fill();
+  await entrepot.restart();
+  await pullEverything(entrepot.url, kept!);
+  await pullEverything(entrepot.url, fresh!);
+  expect(await storedAfter(entrepot, origin, fresh!)).toBe(true);
+});
+
+test('a small pull on a disk that others have filled costs no more images than it needs', async () => {
+  await using origin = await FakeRegistry.start();
+  const images = await publishFleet(origin, { name: 'image', count: 8, baseSizes: [MiB], ownSize: () => 2 * MiB });
+  const [small] = await publishFleet(origin, { name: 'small', count: 1, baseSizes: [1000], ownSize: () => MiB });
+  await using disk = await SmallDisk.create(64 * MiB);
+  await using entrepot = await Entrepot.start({ upstream: origin, dataPath: disk.path });
+  for (const image of images) await pullEverything(entrepot.url, image);
+  await entrepot.idle();
+  await disk.fill();
+  expect(await storedAfter(entrepot, origin, small!)).toBe(true);
+  const left = (await entrepot.images()).filter(({ complete }) => complete).length;
+  // Room for it, and as much again as is to be left free.
+  expect(left).toBeGreaterThanOrEqual(1 + images.length - 3);
+});
+
 /** Pulls twice; true when the second pull needed no blob of the upstream's. */
 async function storedAfter(entrepot: Entrepot, origin: FakeRegistry, image: FleetImage): Promise<boolean> {
   await pullEverything(entrepot.url, image);

@@ -8,10 +8,13 @@ import { Entrepot } from './support/entrepot.ts';
 import { type FleetImage, publishFleet, pullEverything } from './support/fleet.ts';
 import { Download } from './support/http.ts';
 import { showLogsOfFailedTests } from './support/log.ts';
+import { until } from './support/scratch.ts';
 import { sha256OfFile } from './support/tree.ts';
 import { bytesInUse, filesIn } from './support/usage.ts';
 
 showLogsOfFailedTests();
+
+const noticeMs = 30_000;
 
 const MiB = 1024 * 1024;
 
@@ -128,6 +131,30 @@ test('verify --repair fetches what is damaged again at once', async () => {
   for (const image of images) await pullEverything(entrepot.url, image);
   expect(await verify(entrepot)).toMatchObject({ code: 0, damaged: [] });
   console.log(`verify --repair: exit code ${String(found.code)}, ${found.damaged.length} repaired`);
+});
+
+test('what was set aside stays damage until it is stored again, also for a later --repair', async () => {
+  await using origin = await FakeRegistry.start();
+  await using entrepot = await Entrepot.start({ upstream: origin });
+  const { images, flipped, shortened, deleted } = await damage(entrepot, origin);
+  expect((await verify(entrepot)).code).toBe(1);
+  const again = await verify(entrepot);
+  expect(again.code).toBe(1);
+  expect(again.damaged.map(({ digest, reason }) => [digest, reason]).toSorted()).toEqual(
+    [flipped, shortened].map((digest) => [digest, 'set-aside']).toSorted(),
+  );
+  for (const { images: affected } of again.damaged) expect(affected.length).toBeGreaterThan(0);
+
+  await origin.kill();
+  expect((await verify(entrepot, '--repair')).damaged.map(({ repaired }) => repaired)).toEqual([false, false]);
+  await origin.revive();
+  await until('the upstream is asked again', noticeMs, async () => {
+    const { damaged } = await verify(entrepot, '--repair');
+    return damaged.every(({ repaired }) => repaired);
+  });
+  expect(await verify(entrepot)).toMatchObject({ code: 0, damaged: [] });
+  expect(origin.count({ kind: 'blob', method: 'GET', reference: deleted })).toBe(0);
+  for (const image of images) await pullEverything(entrepot.url, image);
 });
 
 test('a file that shrinks while it is served: the connection is cut, and the next pull is right', async () => {

@@ -54,6 +54,7 @@ async function parts(ledger: SqliteLedger) {
     onError: (error) => {
       throw error;
     },
+    now: Date.now,
     signal: new AbortController().signal,
   });
   const agree = async () => {

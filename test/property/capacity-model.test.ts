@@ -110,6 +110,7 @@ class Real {
       onError: (error) => {
         this.failure = error;
       },
+      now: Date.now,
       signal: new AbortController().signal,
     });
     this.store.room.makeRoom = (missing) => this.evictor.free(missing);
@@ -229,7 +230,7 @@ class Real {
 
   async bytesThere(): Promise<number> {
     const entries = await readdir(this.root, { recursive: true, withFileTypes: true });
-    const files = entries.filter((entry) => entry.isFile() && !entry.name.startsWith('ledger.db'));
+    const files = entries.filter((entry) => entry.isFile() && !/^(ledger\.db|ballast)/.test(entry.name));
     const sizes = await Promise.all(files.map(async (file) => (await stat(join(file.parentPath, file.name))).size));
     return sizes.reduce((sum, size) => sum + size, 0);
   }
