@@ -1,22 +1,10 @@
 import { LRUCache } from 'lru-cache';
-import type {
-  BlobRecord,
-  Content,
-  Image,
-  ImageName,
-  Ledger,
-  Listing,
-  ManifestRecord,
-  Name,
-  Page,
-  Proof,
-  TagRecord,
-  Unreferenced,
-} from '../mirror/ports.ts';
+import type { BlobRecord, Content, Ledger, ManifestRecord, Proof, TagRecord } from '../mirror/ports.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Child } from '../oci/manifest.ts';
 import type { Tag } from '../oci/reference.ts';
 import { type Repository, repositoryText } from '../oci/repository-name.ts';
+import { ReadThrough } from './read-through.ts';
 
 /** Entries kept of each kind; a record takes some 200 bytes. */
 const maxEntries = 20_000;
@@ -27,7 +15,7 @@ type Visibility = NonNullable<Awaited<ReturnType<Ledger['visibility']>>>;
  * What hits need, kept in memory in front of another ledger: a hit asks no database. Only what is there is remembered, and
  * every write that touches a record forgets it first. Right as long as this process is the only one that writes.
  */
-export class HotLedger implements Ledger {
+export class HotLedger extends ReadThrough implements Ledger {
   readonly #cold: Ledger;
   readonly #blobs = new LRUCache<Digest, BlobRecord>({ max: maxEntries });
   readonly #manifests = new LRUCache<Digest, ManifestRecord>({ max: maxEntries });
@@ -38,6 +26,7 @@ export class HotLedger implements Ledger {
   #generation = 0;
 
   constructor(cold: Ledger) {
+    super(cold);
     this.#cold = cold;
   }
 
@@ -103,10 +92,6 @@ export class HotLedger implements Ledger {
     return this.#writing(forget, () => this.#cold.addManifest(manifest, children, repository));
   }
 
-  statedSize(repository: Repository, digest: Digest): Promise<number | undefined> {
-    return this.#cold.statedSize(repository, digest);
-  }
-
   /** Links are never taken back, so that a proved one may be remembered whatever is written. */
   async isLinked(repository: Repository, digest: Digest): Promise<boolean> {
     const key = `${repositoryText(repository)} ${digest}`;
@@ -150,22 +135,6 @@ export class HotLedger implements Ledger {
     return this.#writing(() => this.#visibilities.delete(repositoryText(repository)), write);
   }
 
-  tags(repository: Repository, page: Page): Promise<readonly string[]> {
-    return this.#cold.tags(repository, page);
-  }
-
-  repositories(page: Page, listing: Listing): Promise<readonly string[]> {
-    return this.#cold.repositories(page, listing);
-  }
-
-  touch(digest: Digest, at: number): void {
-    this.#cold.touch(digest, at);
-  }
-
-  leastUsed(page: Parameters<Ledger['leastUsed']>[0]): Promise<readonly Unreferenced[]> {
-    return this.#cold.leastUsed(page);
-  }
-
   /** Links stay remembered: what an upstream has vouched for stays true. */
   async evict(digest: Digest, inUse: ReadonlySet<Digest>): Promise<readonly Content[]> {
     let evicted: readonly Content[] = [];
@@ -177,38 +146,6 @@ export class HotLedger implements Ledger {
       evicted = await this.#cold.evict(digest, inUse);
       return evicted;
     });
-  }
-
-  blobs(page: Page): Promise<readonly BlobRecord[]> {
-    return this.#cold.blobs(page);
-  }
-
-  totals(): Promise<{ readonly blobs: number; readonly bytes: number }> {
-    return this.#cold.totals();
-  }
-
-  namesOf(digest: Digest): Promise<readonly Name[]> {
-    return this.#cold.namesOf(digest);
-  }
-
-  namesAbove(digest: Digest, limit: number): Promise<readonly ImageName[]> {
-    return this.#cold.namesAbove(digest, limit);
-  }
-
-  imageNames(page: Parameters<Ledger['imageNames']>[0]): Promise<readonly ImageName[]> {
-    return this.#cold.imageNames(page);
-  }
-
-  image(digest: Digest): Promise<Image | undefined> {
-    return this.#cold.image(digest);
-  }
-
-  contentOf(digests: readonly Digest[]): Promise<readonly Content[]> {
-    return this.#cold.contentOf(digests);
-  }
-
-  pins(): Promise<readonly string[]> {
-    return this.#cold.pins();
   }
 
   addPin(pattern: string, at: number): Promise<void> {

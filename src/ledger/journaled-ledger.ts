@@ -1,34 +1,23 @@
-import type {
-  BlobRecord,
-  Content,
-  Image,
-  ImageName,
-  Ledger,
-  Listing,
-  ManifestRecord,
-  Name,
-  Page,
-  Proof,
-  TagRecord,
-  Unreferenced,
-} from '../mirror/ports.ts';
+import type { BlobRecord, Content, Ledger, ManifestRecord, Proof, TagRecord } from '../mirror/ports.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Child } from '../oci/manifest.ts';
 import type { Tag } from '../oci/reference.ts';
 import type { Repository } from '../oci/repository-name.ts';
 import type { Fact } from './facts.ts';
 import type { Journal } from './journal.ts';
+import { ReadThrough } from './read-through.ts';
 import type { SqliteLedger } from './sqlite-ledger.ts';
 
 /**
  * A ledger whose facts are told to the journal too, after each write and in its tick. What is told are rows as they stand
  * then, not what was asked for: the ledger decides what becomes public, and which fallback a tag has.
  */
-export class JournaledLedger implements Ledger {
+export class JournaledLedger extends ReadThrough implements Ledger {
   readonly #ledger: SqliteLedger;
   readonly #journal: Journal;
 
   constructor(ledger: SqliteLedger, journal: Journal) {
+    super(ledger);
     this.#ledger = ledger;
     this.#journal = journal;
   }
@@ -118,21 +107,12 @@ export class JournaledLedger implements Ledger {
     return wasPinned;
   }
 
-  /** Not told: it would be most of the journal, and all that it decides is what goes first. */
-  touch(digest: Digest, at: number): void {
-    this.#ledger.touch(digest, at);
-  }
-
   blob(digest: Digest): Promise<BlobRecord | undefined> {
     return this.#ledger.blob(digest);
   }
 
   manifest(digest: Digest): Promise<ManifestRecord | undefined> {
     return this.#ledger.manifest(digest);
-  }
-
-  statedSize(repository: Repository, digest: Digest): Promise<number | undefined> {
-    return this.#ledger.statedSize(repository, digest);
   }
 
   isLinked(repository: Repository, digest: Digest): Promise<boolean> {
@@ -145,49 +125,5 @@ export class JournaledLedger implements Ledger {
 
   visibility(repository: Repository): ReturnType<Ledger['visibility']> {
     return this.#ledger.visibility(repository);
-  }
-
-  tags(repository: Repository, page: Page): Promise<readonly string[]> {
-    return this.#ledger.tags(repository, page);
-  }
-
-  repositories(page: Page, listing: Listing): Promise<readonly string[]> {
-    return this.#ledger.repositories(page, listing);
-  }
-
-  leastUsed(page: Parameters<Ledger['leastUsed']>[0]): Promise<readonly Unreferenced[]> {
-    return this.#ledger.leastUsed(page);
-  }
-
-  blobs(page: Page): Promise<readonly BlobRecord[]> {
-    return this.#ledger.blobs(page);
-  }
-
-  totals(): ReturnType<Ledger['totals']> {
-    return this.#ledger.totals();
-  }
-
-  namesOf(digest: Digest): Promise<readonly Name[]> {
-    return this.#ledger.namesOf(digest);
-  }
-
-  namesAbove(digest: Digest, limit: number): Promise<readonly ImageName[]> {
-    return this.#ledger.namesAbove(digest, limit);
-  }
-
-  imageNames(page: Parameters<Ledger['imageNames']>[0]): Promise<readonly ImageName[]> {
-    return this.#ledger.imageNames(page);
-  }
-
-  image(digest: Digest): Promise<Image | undefined> {
-    return this.#ledger.image(digest);
-  }
-
-  contentOf(digests: readonly Digest[]): Promise<readonly Content[]> {
-    return this.#ledger.contentOf(digests);
-  }
-
-  pins(): Promise<readonly string[]> {
-    return this.#ledger.pins();
   }
 }

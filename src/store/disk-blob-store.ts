@@ -223,7 +223,7 @@ export class DiskBlobStore implements BlobStore {
     return [...(await this.#leftovers('quarantined')), ...(await this.#leftovers('partial'))];
   }
 
-  /** The oldest first. A stray file among them counts too: its bytes are there. */
+  /** The oldest first. A stray file among them is not ours, and not counted. */
   async #leftovers(kind: Leftover['kind']): Promise<readonly Leftover[]> {
     const found: Leftover[] = [];
     for (const name of await readdir(this.#layout.directoryOf(kind))) {

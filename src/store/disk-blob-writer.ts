@@ -18,10 +18,6 @@ interface Place {
   readonly partials: Holds;
   readonly blobs: Holds;
   /** Puts the file into its place under blobs/. */
-  readonly land: (digest: Digest) => Promise<void>;
-}
-
-interface OwnPlace extends Omit<Place, 'land'> {
   readonly land: () => Promise<void>;
 }
 
@@ -32,7 +28,7 @@ export async function openWriter(digest: Digest, place: Place): Promise<BlobWrit
     const { size } = await handle.stat();
     let letGo = place.partials.hold(digest);
     const land = async () => {
-      await place.land(digest);
+      await place.land();
       const letGoOfPartial = letGo;
       letGo = place.blobs.hold(digest);
       letGoOfPartial();
@@ -47,7 +43,7 @@ export async function openWriter(digest: Digest, place: Place): Promise<BlobWrit
 
 class DiskBlobWriter implements BlobWriter {
   readonly #digest: Digest;
-  readonly #place: OwnPlace;
+  readonly #place: Place;
   readonly #file: SharedFile;
   readonly #ownHold: AsyncDisposable | undefined;
   readonly #digester: Digester;
@@ -58,7 +54,7 @@ class DiskBlobWriter implements BlobWriter {
   #written = 0;
   #state: 'writing' | 'verified' | 'refuted' | 'ended' = 'writing';
 
-  constructor(digest: Digest, place: OwnPlace, { file, kept }: { file: SharedFile; kept: number }) {
+  constructor(digest: Digest, place: Place, { file, kept }: { file: SharedFile; kept: number }) {
     this.#kept = kept;
     this.#digest = digest;
     this.#place = place;

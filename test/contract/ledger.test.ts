@@ -6,6 +6,7 @@ import { afterEach, describe, expect, test, vi } from 'vitest';
 import { HotLedger } from '../../src/ledger/hot-ledger.ts';
 import { SqliteLedger } from '../../src/ledger/sqlite-ledger.ts';
 import type { Digest } from '../../src/oci/digest.ts';
+import { LedgerFiles } from '../support/ledger-files.ts';
 import { type LedgerPlace, ledgerContract } from './ledger.ts';
 import { digestNamed, repositoryNamed, tagNamed } from './words.ts';
 
@@ -14,6 +15,10 @@ ledgerContract('SqliteLedger in a file', () => LedgerFile.open());
 ledgerContract('HotLedger before a SqliteLedger', () => {
   const cold = new SqliteLedger(':memory:');
   return { ...placeOf(cold), ledger: new HotLedger(cold) };
+});
+ledgerContract('HotLedger before a JournaledLedger, as a daemon has it', async () => {
+  const files = await LedgerFiles.start({ inMemory: true });
+  return { ledger: new HotLedger(files.ledger), [Symbol.asyncDispose]: () => files[Symbol.asyncDispose]() };
 });
 
 function placeOf(ledger: SqliteLedger): LedgerPlace {

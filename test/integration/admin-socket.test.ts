@@ -1,8 +1,8 @@
 import { once } from 'node:events';
 import { lstatSync, statSync } from 'node:fs';
-import { chmod, lstat, readdir, rename, writeFile } from 'node:fs/promises';
+import { chmod, lstat, readdir, writeFile } from 'node:fs/promises';
 import { type IncomingMessage, request } from 'node:http';
-import { connect, createServer, Server } from 'node:net';
+import { connect, Server } from 'node:net';
 import { dirname, join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { setImmediate as turn } from 'node:timers/promises';
@@ -96,12 +96,7 @@ describe('the socket', () => {
 
   test('takes the place of one that a killed daemon left', async () => {
     await using site = await AdminSite.prepare();
-    const killed = createServer();
-    killed.listen(join(site.root, 'old'));
-    await once(killed, 'listening');
-    // Node removes the file under its old name only.
-    await rename(join(site.root, 'old'), site.socketPath);
-    killed.close();
+    await site.leaveSocketOfKilled();
     await site.serve();
     expect(await ask(site, { path: '/api/v1/status' })).toMatchObject({ status: 200 });
   });

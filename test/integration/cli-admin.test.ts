@@ -1,8 +1,6 @@
 import { once } from 'node:events';
-import { chmod, rename, writeFile } from 'node:fs/promises';
+import { chmod, writeFile } from 'node:fs/promises';
 import type { RequestListener } from 'node:http';
-import { createServer } from 'node:net';
-import { join } from 'node:path';
 import { PassThrough, Writable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { afterEach, describe, expect, test, vi } from 'vitest';
@@ -59,11 +57,7 @@ describe('no daemon to ask', () => {
 
   test('the socket of one that was killed is no daemon', async () => {
     await using site = await AdminSite.prepare();
-    const killed = createServer();
-    killed.listen(join(site.root, 'old'));
-    await once(killed, 'listening');
-    await rename(join(site.root, 'old'), site.socketPath);
-    killed.close();
+    await site.leaveSocketOfKilled();
     expect(await ask(site, ['status'])).toMatchObject({
       code: 1,
       stderr: expect.stringContaining('no daemon is running on') as string,

@@ -6,15 +6,14 @@ import type { Ledger } from '../../src/mirror/ports.ts';
 import type { Digest } from '../../src/oci/digest.ts';
 import { type Repository, repositoryText } from '../../src/oci/repository-name.ts';
 import { digestNamed, repositoryNamed, tagNamed } from '../contract/words.ts';
+import { type Act, actsWithoutContent } from '../support/ledger-acts.ts';
 
 const digest = fc.constantFrom('a', 'b', 'c').map(digestNamed);
 const repository = fc.constantFrom('docker.io/x/y', 'ghcr.io/x/y').map(repositoryNamed);
 const tag = fc.constantFrom('1', '2').map(tagNamed);
 const at = fc.integer({ min: 1, max: 9 });
 const isPublic = fc.boolean();
-const pin = fc.constantFrom('x/y', 'x/*');
-
-type Act = (ledger: Ledger) => Promise<unknown>;
+const pattern = fc.constantFrom('x/y', 'x/*');
 
 const act: fc.Arbitrary<Act> = fc.oneof(
   fc.tuple(digest, isPublic, at, repository).map(
@@ -46,21 +45,6 @@ const act: fc.Arbitrary<Act> = fc.oneof(
       (ledger) =>
         ledger.setTag(repository, tag, digest, at),
   ),
-  fc.tuple(repository, tag).map(
-    ([repository, tag]): Act =>
-      (ledger) =>
-        ledger.removeTag(repository, tag),
-  ),
-  fc.tuple(repository, tag).map(
-    ([repository, tag]): Act =>
-      (ledger) =>
-        ledger.settleTag(repository, tag),
-  ),
-  fc.tuple(repository, isPublic, at).map(
-    ([repository, isPublic, at]): Act =>
-      (ledger) =>
-        ledger.setVisibility(repository, isPublic, at),
-  ),
   fc.tuple(digest, at).map(
     ([digest, at]): Act =>
       (ledger) => {
@@ -73,16 +57,7 @@ const act: fc.Arbitrary<Act> = fc.oneof(
       (ledger) =>
         ledger.evict(digest, new Set(inUse)),
   ),
-  fc.tuple(pin, at).map(
-    ([pin, at]): Act =>
-      (ledger) =>
-        ledger.addPin(pin, at),
-  ),
-  pin.map(
-    (pin): Act =>
-      (ledger) =>
-        ledger.removePin(pin),
-  ),
+  { weight: 5, arbitrary: actsWithoutContent({ repository, tag, pattern, at }) },
   // Reads, so that there is something remembered to be wrong about.
   fc.tuple(repository, tag, digest).map(
     ([repository, tag, digest]): Act =>

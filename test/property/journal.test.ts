@@ -8,6 +8,7 @@ import type { Ledger } from '../../src/mirror/ports.ts';
 import { type Digest, digestOf } from '../../src/oci/digest.ts';
 import { childrenOf } from '../../src/oci/manifest.ts';
 import { repositoryNamed, tagNamed } from '../contract/words.ts';
+import { type Act, actsWithoutContent } from '../support/ledger-acts.ts';
 import { atOnce, LedgerFiles, never, StoreInMemory } from '../support/ledger-files.ts';
 
 const imageType = 'application/vnd.oci.image.manifest.v1+json';
@@ -48,8 +49,6 @@ const pattern = fc.constantFrom(...patterns);
 const at = fc.integer({ min: 1, max: 9 });
 const isPublic = fc.boolean();
 
-type Act = (ledger: Ledger) => Promise<unknown>;
-
 const act: fc.Arbitrary<Act> = fc.oneof(
   fc.tuple(content, isPublic, at, fc.option(repository, { nil: undefined })).map(
     ([bytes, isPublic, storedAt, repository]): Act =>
@@ -88,31 +87,7 @@ const act: fc.Arbitrary<Act> = fc.oneof(
         },
     ),
   },
-  fc.tuple(repository, tag).map(
-    ([repository, tag]): Act =>
-      (ledger) =>
-        ledger.removeTag(repository, tag),
-  ),
-  fc.tuple(repository, tag).map(
-    ([repository, tag]): Act =>
-      (ledger) =>
-        ledger.settleTag(repository, tag),
-  ),
-  fc.tuple(repository, isPublic, at).map(
-    ([repository, isPublic, at]): Act =>
-      (ledger) =>
-        ledger.setVisibility(repository, isPublic, at),
-  ),
-  fc.tuple(pattern, at).map(
-    ([pattern, at]): Act =>
-      (ledger) =>
-        ledger.addPin(pattern, at),
-  ),
-  pattern.map(
-    (pattern): Act =>
-      (ledger) =>
-        ledger.removePin(pattern),
-  ),
+  { weight: 5, arbitrary: actsWithoutContent({ repository, tag, pattern, at }) },
   content.map(
     (bytes): Act =>
       (ledger) =>

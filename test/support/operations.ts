@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
 import { createServer, type RequestListener, type Server } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -117,6 +117,16 @@ export class AdminSite implements AsyncDisposable {
     const path = socketPathOf(this.root);
     if (!path.ok) throw new Error(path.failure.reason);
     return path.value;
+  }
+
+  /** As a daemon that was killed leaves it: a socket on which nobody listens. */
+  async leaveSocketOfKilled(): Promise<void> {
+    const killed = createServer();
+    killed.listen(join(this.root, 'old'));
+    await once(killed, 'listening');
+    // Node removes the file under its old name only.
+    await rename(join(this.root, 'old'), this.socketPath);
+    killed.close();
   }
 
   async serve(): Promise<void> {
