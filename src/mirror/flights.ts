@@ -31,7 +31,7 @@ interface Deps extends FlightDeps {
 export class Flights {
   readonly #deps: Deps;
   readonly #flights = new Map<Digest, Flight>();
-  /** Of unknown size and over the cap, or cut short by a full disk. */
+  /** Passed through for a while without another try: there was no room for them, before or during their flight. */
   readonly #noRoom = new LRUCache<Digest, true>({ max: limits.maxNoRoom, ttl: limits.noRoomMs });
   readonly #stop = new AbortController();
 

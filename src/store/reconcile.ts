@@ -19,7 +19,7 @@ const rowsAtOnce = 500;
 
 /**
  * Makes ledger and store agree after a stop that was not clean. A path under `blobs/` has verified content, so a file that
- * the ledger missed is as good as ever, and for whom the upstream gave it to when it was fetched.
+ * the ledger missed is as good as ever; who may have it follows from the upstream's answer, recorded before it was stored.
  * Runs beside the service: meanwhile a row without its file is a miss like any other.
  */
 export async function reconcile({ store, ledger, now, signal }: Reconciliation): Promise<Reconciled> {
