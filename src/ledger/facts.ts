@@ -44,7 +44,8 @@ const fact = z.discriminatedUnion('is', [
   z.object({ is: z.literal('forgotten'), digest }),
   /** It has made room, and its links and tags with it. */
   z.object({ is: z.literal('evicted'), digest }),
-  z.object({ is: z.literal('link'), repository, digest }),
+  /** Public: the upstream gave it to a request without credentials. What is not said is not so. */
+  z.object({ is: z.literal('link'), repository, digest, public: z.boolean().default(false) }),
   z.object({ is: z.literal('tag'), repository, tag, digest, fallback: digest.optional(), checkedAt: time }),
   z.object({ is: z.literal('no tag'), repository, tag }),
   z.object({ is: z.literal('visibility'), repository, public: z.boolean(), checkedAt: time }),

@@ -63,8 +63,10 @@ export class LedgerRefill {
         return void this.#sql.removeBlob.run(fact.digest);
       case 'evicted':
         return this.#evict(fact.digest);
-      case 'link':
-        return void this.#sql.putLink.run(fact.repository.registry, fact.repository.name, fact.digest);
+      case 'link': {
+        const { repository, digest } = fact;
+        return void this.#sql.putLink.run(repository.registry, repository.name, digest, Number(fact.public));
+      }
       case 'tag': {
         const { repository, tag, digest, fallback, checkedAt } = fact;
         return void this.#sql.putTag.run(
@@ -162,7 +164,7 @@ function prepare(db: Database.Database) {
       ON CONFLICT (digest) DO UPDATE SET media_type = excluded.media_type`),
     removeManifest: db.prepare('DELETE FROM manifests WHERE digest = ?'),
     removeBlob: db.prepare('DELETE FROM blobs WHERE digest = ?'),
-    putLink: db.prepare('INSERT OR IGNORE INTO links (registry, repository, digest) VALUES (?, ?, ?)'),
+    putLink: db.prepare('INSERT OR REPLACE INTO links (registry, repository, digest, is_public) VALUES (?, ?, ?, ?)'),
     putTag: db.prepare(`
       INSERT OR REPLACE INTO tags (registry, repository, tag, digest, fallback, checked_at) VALUES (?, ?, ?, ?, ?, ?)`),
     removeTag: db.prepare('DELETE FROM tags WHERE registry = ? AND repository = ? AND tag = ?'),

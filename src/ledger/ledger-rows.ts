@@ -19,9 +19,11 @@ interface RepositoryRow {
 
 interface LinkRow extends RepositoryRow {
   readonly digest: Digest;
+  readonly is_public: number;
 }
 
-interface TagRow extends LinkRow {
+interface TagRow extends RepositoryRow {
+  readonly digest: Digest;
   readonly tag: Tag;
   readonly fallback: Digest | null;
   readonly checked_at: number;
@@ -54,8 +56,8 @@ export class LedgerRows {
   }
 
   link(repository: Repository, digest: Digest): Fact | undefined {
-    const row = this.#sql.link.get(repository.registry, repository.name, digest);
-    return row === undefined ? undefined : { is: 'link', repository, digest };
+    const row = this.#sql.link.get(repository.registry, repository.name, digest) as LinkRow | undefined;
+    return row && linkFact(row);
   }
 
   tag({ registry, name }: Repository, tag: Tag): TagFact | undefined {
@@ -125,7 +127,7 @@ function repositoryOf({ registry, repository }: RepositoryRow): Repository {
 }
 
 function linkFact(row: LinkRow): Fact {
-  return { is: 'link', repository: repositoryOf(row), digest: row.digest };
+  return { is: 'link', repository: repositoryOf(row), digest: row.digest, public: row.is_public === 1 };
 }
 
 function tagFact(row: TagRow): TagFact {
@@ -150,20 +152,20 @@ function pinFact(row: PinRow): Fact {
 function prepare(db: Pick<Database.Database, 'prepare'>) {
   const blob = `
     SELECT digest, size, is_public, stored_at, media_type FROM blobs LEFT JOIN manifests USING (digest)`;
+  const link = 'SELECT registry, repository, digest, is_public FROM links';
   const tag = 'SELECT registry, repository, tag, digest, fallback, checked_at FROM tags';
   const visibility = 'SELECT registry, repository, is_public, checked_at FROM repositories';
   const pin = 'SELECT pattern, pinned_at FROM pins';
   return {
     blob: db.prepare(`${blob} WHERE digest = ?`),
-    link: db.prepare('SELECT 1 FROM links WHERE registry = ? AND repository = ? AND digest = ?'),
+    link: db.prepare(`${link} WHERE registry = ? AND repository = ? AND digest = ?`),
     tag: db.prepare(`${tag} WHERE registry = ? AND repository = ? AND tag = ?`),
     visibility: db.prepare(`${visibility} WHERE registry = ? AND repository = ?`),
     pin: db.prepare(`${pin} WHERE pattern = ?`),
 
     blobs: db.prepare(`${blob} WHERE digest > @digest ORDER BY digest LIMIT @limit`),
     links: db.prepare(`
-      SELECT registry, repository, digest FROM links
-      WHERE (registry, repository, digest) > (@registry, @repository, @digest)
+      ${link} WHERE (registry, repository, digest) > (@registry, @repository, @digest)
       ORDER BY registry, repository, digest LIMIT @limit`),
     tags: db.prepare(`
       ${tag} WHERE (registry, repository, tag) > (@registry, @repository, @tag)
