@@ -25,13 +25,23 @@ const maxPatternLength = 256;
  * at least one as the last: `local/**` is what lies below `local`, not `local` itself.
  */
 export function parsePattern(text: string): Result<RepositoryPattern, BadPattern> {
+  return parseGlob(text, text);
+}
+
+/** Of canonical names: like {@link parsePattern}, but the first segment can be a registry with a port. */
+export function parseCanonicalPattern(text: string): Result<RepositoryPattern, BadPattern> {
+  return parseGlob(text, text.replace(/^(?:[a-z0-9.*-]+|\[[0-9a-f:]+\]):\d{1,5}(?=\/)/, 'registry'));
+}
+
+/** @param checked the pattern without a part whose syntax needs no look */
+function parseGlob(text: string, checked: string): Result<RepositoryPattern, BadPattern> {
   if (text.length > maxPatternLength) return fail({ reason: `a pattern has at most ${maxPatternLength} characters` });
   const segments = text.split('/');
   if (segments.includes('')) return fail({ reason: 'a pattern has text before, between and after its slashes' });
   if (segments.some((segment) => segment !== '**' && segment.includes('**'))) {
     return fail({ reason: '** stands alone between slashes' });
   }
-  if (!/^[a-z0-9._*/-]+$/.test(text)) {
+  if (!/^[a-z0-9._*/-]+$/.test(checked)) {
     return fail({ reason: 'a repository name has only lower-case letters, digits and . _ - /' });
   }
   const steps = segments.at(-1) === '**' ? [...segments.slice(0, -1), '*', '**'] : segments;
@@ -44,11 +54,20 @@ export function parseTagPattern(text: string): Result<TagPattern, BadPattern> {
   if (!repository.ok) return repository;
   if (colon < 0) return ok({ text, matches: (name) => repository.value.matches(name) });
 
-  const tagPattern = text.slice(colon + 1);
-  if (!/^[\w.*-]{1,128}$/.test(tagPattern)) {
-    return fail({ reason: 'a tag has 1 to 128 letters, digits and . _ -' });
-  }
-  return ok({ text, matches: (name, tag) => repository.value.matches(name) && matchesSegment(tagPattern, tag) });
+  const named = parseTagName(text.slice(colon + 1));
+  if (!named.ok) return named;
+  return ok({ text, matches: (name, tag) => repository.value.matches(name) && named.value.matches(tag) });
+}
+
+/** A tag, or a pattern of tags. Only {@link parseTagName} makes one. */
+export interface TagName {
+  readonly text: string;
+  matches(tag: string): boolean;
+}
+
+export function parseTagName(text: string): Result<TagName, BadPattern> {
+  if (!/^[\w.*-]{1,128}$/.test(text)) return fail({ reason: 'a tag has 1 to 128 letters, digits and . _ -' });
+  return ok({ text, matches: (tag) => matchesSegment(text, tag) });
 }
 
 function matchesSegment(pattern: string, segment: string): boolean {
