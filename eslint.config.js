@@ -7,7 +7,7 @@ const noSyncFs = {
 };
 const noHttp = {
   group: ['node:http', 'node:https'],
-  message: 'HTTP in is src/http, HTTP out is src/upstream (undici).',
+  message: 'HTTP in is src/http, HTTP out is src/upstream and src/notifications (undici).',
 };
 
 export default tseslint.config(

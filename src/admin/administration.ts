@@ -63,8 +63,12 @@ export class Administration implements Operations {
   async status(): Promise<Status> {
     const { ledger, pins, facts } = this.#deps;
     const { cache, ...rest } = await facts();
-    const { blobs } = await ledger.totals();
-    return { ...rest, cache: { ...cache, blobs, pinnedBytes: await pins.bytes() } };
+    const { blobs, hostedBlobs, hostedBytes } = await ledger.totals();
+    return {
+      ...rest,
+      cache: { ...cache, blobs: blobs - hostedBlobs, pinnedBytes: await pins.bytes() },
+      hosted: { bytes: hostedBytes, blobs: hostedBlobs },
+    };
   }
 
   async *images(): AsyncIterable<ImageListing> {

@@ -48,6 +48,8 @@ export interface Status {
     /** Of pinned images, what they share counted once. */
     readonly pinnedBytes: number;
   };
+  /** What repositories of this server hold; it does not count against the cap. */
+  readonly hosted: { readonly bytes: number; readonly blobs: number };
   readonly disk: { readonly freeBytes: number; readonly minFree: number };
   readonly fillsInFlight: number;
   /** False while store and ledger are being compared after a stop that was not clean. */
@@ -91,7 +93,7 @@ export interface Pin {
 export interface Collected {
   readonly dryRun: boolean;
   readonly removed: readonly {
-    readonly kind: 'blob' | 'partial' | 'quarantined';
+    readonly kind: 'blob' | 'partial' | 'quarantined' | 'hosted blob' | 'hosted tag' | 'hosted manifest';
     readonly digest: Digest;
     readonly bytes: number;
   }[];

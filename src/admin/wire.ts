@@ -40,6 +40,7 @@ export const statusAnswer = z.object({
   url: z.string(),
   startedAt: z.string(),
   cache: z.object({ bytes: count, limit: count, blobs: count, pinnedBytes: count }),
+  hosted: z.object({ bytes: count, blobs: count }),
   disk: z.object({ freeBytes: count, minFree: count }),
   fillsInFlight: count,
   reconciled: z.boolean(),
@@ -62,9 +63,11 @@ export const pinsAnswer = z.array(
   z.object({ pattern: z.string(), from: z.enum(['configuration', 'command']) }),
 ) satisfies z.ZodType<readonly Pin[]>;
 
+const garbageKind = z.enum(['blob', 'partial', 'quarantined', 'hosted blob', 'hosted tag', 'hosted manifest']);
+
 export const collectedResult = z.object({
   dryRun: z.boolean(),
-  removed: z.array(z.object({ kind: z.enum(['blob', 'partial', 'quarantined']), digest, bytes: count })),
+  removed: z.array(z.object({ kind: garbageKind, digest, bytes: count })),
   bytes: count,
 }) satisfies z.ZodType<Collected>;
 

@@ -5,7 +5,14 @@ import { progressPrinter } from './progress.ts';
 import { countText, jsonText, sizeText, table } from './text.ts';
 import { write } from './write.ts';
 
-const kindTexts = { blob: 'blob', partial: 'partial file', quarantined: 'quarantined file' } as const;
+const kindTexts = {
+  blob: 'blob',
+  partial: 'partial file',
+  quarantined: 'quarantined file',
+  'hosted blob': 'hosted blob',
+  'hosted tag': 'hosted tag',
+  'hosted manifest': 'hosted manifest',
+} as const;
 
 /** Has the daemon remove what serves nobody, and prints what that was. */
 export function gc(options: AskOptions & { readonly dryRun: boolean }, io: Io): Promise<ExitCode> {

@@ -2,6 +2,7 @@ import type { Environment } from '../config/environment.ts';
 
 /** Everything of the process that a command may touch. */
 export interface Io {
+  readonly stdin: NodeJS.ReadableStream & { readonly isTTY?: boolean };
   readonly stdout: NodeJS.WritableStream & { readonly isTTY?: boolean };
   readonly stderr: NodeJS.WritableStream & { readonly isTTY?: boolean };
   readonly env: Environment;

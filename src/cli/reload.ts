@@ -4,10 +4,12 @@ import { type ConfigSource, loadConfig } from '../config/load.ts';
 import { problemText } from '../config/problem.ts';
 import type { Logger } from '../ops/logger.ts';
 
-/** What is bound or opened once, at the start. */
+/** What is bound or opened once, at the start; of the files of TLS, whether there are any. */
 const startSettings: Readonly<Record<string, (config: Config) => unknown>> = {
   'listen.host': ({ listen }) => listen.host,
   'listen.port': ({ listen }) => listen.port,
+  'listen.tls': ({ listen }) => listen.tls === undefined,
+  'listen.clientCa': ({ listen }) => listen.clientCa === undefined,
   'storage.path': ({ storage }) => storage.path,
   'log.format': ({ log }) => log.format,
 };

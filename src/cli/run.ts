@@ -6,8 +6,10 @@ import { type ExitCode, exitCode, type Io } from './io.ts';
 import { ls } from './ls.ts';
 import { pin, unpin } from './pin.ts';
 import { serve } from './serve.ts';
+import { setupDocker } from './setup-docker.ts';
 import { status } from './status.ts';
 import { usage } from './usage.ts';
+import { user } from './user.ts';
 import { verify } from './verify.ts';
 
 /** The whole program: from the arguments behind its name to its exit code. Never rejects. */
@@ -48,5 +50,14 @@ async function execute(invocation: Invocation, io: Io): Promise<ExitCode> {
       return gc(invocation, io);
     case 'verify':
       return verify(invocation, io);
+    case 'user':
+      return user(invocation, io);
+    case 'setup':
+      return setupDocker(invocation, io);
+    case 'tls': {
+      // Nothing else needs what makes certificates, and it takes its time to load.
+      const { selfSigned } = await import('./tls-self-signed.ts');
+      return selfSigned(invocation, io);
+    }
   }
 }

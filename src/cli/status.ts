@@ -16,13 +16,14 @@ export function status(options: AskOptions, io: Io): Promise<ExitCode> {
 
 /** @param now milliseconds since 1970 */
 function statusText(status: Status, now: number): string {
-  const { version, url, startedAt, cache, disk, fillsInFlight } = status;
+  const { version, url, startedAt, cache, hosted, disk, fillsInFlight } = status;
   const share = cache.limit === 0 ? '' : ` (${Math.floor((cache.bytes / cache.limit) * 100)} %)`;
   const facts = table([
     ['version', version],
     ['listening', url],
     ['running', `for ${ageText(startedAt, now)}, since ${startedAt}`],
     ['cache', `${sizeText(cache.bytes)} of ${sizeText(cache.limit)}${share}, ${countText(cache.blobs, 'blob')}`],
+    ['hosted', `${sizeText(hosted.bytes)}, ${countText(hosted.blobs, 'blob')}`],
     ['pinned', sizeText(cache.pinnedBytes)],
     ['disk', `${sizeText(disk.freeBytes)} free, ${sizeText(disk.minFree)} to be left free`],
     ['fills', `${fillsInFlight} under way`],

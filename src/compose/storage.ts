@@ -1,7 +1,10 @@
 import { access, constants } from 'node:fs/promises';
 import type { Progress, Recovery } from '../admin/operations.ts';
 import type { Config } from '../config/config.ts';
+import type { HostedNotes, Uploads } from '../hosted/ports.ts';
+import { restoreHosted } from '../hosted/restore.ts';
 import { type DataDirectoryLock, lockDataDirectory } from '../ledger/data-directory-lock.ts';
+import { HostedIndex } from '../ledger/hosted-index.ts';
 import { HotLedger } from '../ledger/hot-ledger.ts';
 import { Journal } from '../ledger/journal.ts';
 import { JournaledLedger } from '../ledger/journaled-ledger.ts';
@@ -13,7 +16,10 @@ import { systemClock } from '../ops/clock.ts';
 import type { Logger } from '../ops/logger.ts';
 import { Budget } from '../store/budget.ts';
 import { DiskBlobStore, dropBallastIfFull } from '../store/disk-blob-store.ts';
+import { DiskUploads } from '../store/disk-uploads.ts';
 import { ensureDirectory } from '../store/files.ts';
+import { DiskHostedNotes } from '../store/hosted-notes.ts';
+import { Layout } from '../store/layout.ts';
 import { reconcile } from '../store/reconcile.ts';
 import { messageOf, StartupError } from './startup-error.ts';
 
@@ -26,6 +32,10 @@ export interface Opening {
 
 interface Parts {
   readonly store: DiskBlobStore;
+  readonly ledger: HotLedger;
+  readonly index: HostedIndex;
+  readonly notes: HostedNotes;
+  readonly uploads: Uploads;
   readonly sqlite: SqliteLedger;
   readonly journal: Journal;
   readonly recovery: Recovery | null;
@@ -36,6 +46,10 @@ interface Parts {
 export class Storage {
   readonly store: DiskBlobStore;
   readonly ledger: HotLedger;
+  /** The ledger's side of hosting. */
+  readonly index: HostedIndex;
+  readonly notes: HostedNotes;
+  readonly uploads: Uploads;
   /** What a lost or damaged ledger cost. */
   readonly recovery: Recovery | null;
   readonly #sqlite: SqliteLedger;
@@ -45,10 +59,17 @@ export class Storage {
   /** Ledger and store agree: a stop after that is a clean one. */
   #isReconciled: boolean;
 
-  private constructor({ store, sqlite, journal, recovery, wasClean }: Parts, lock: DataDirectoryLock, log: Logger) {
+  private constructor(
+    { store, ledger, index, notes, uploads, sqlite, journal, recovery, wasClean }: Parts,
+    lock: DataDirectoryLock,
+    log: Logger,
+  ) {
     this.store = store;
+    this.ledger = ledger;
+    this.index = index;
+    this.notes = notes;
+    this.uploads = uploads;
     this.recovery = recovery;
-    this.ledger = new HotLedger(new JournaledLedger(sqlite, journal));
     this.#sqlite = sqlite;
     this.#journal = journal;
     this.#lock = lock;
@@ -88,6 +109,8 @@ export class Storage {
       const found = await reconcile({ store, ledger, now: () => systemClock.now(), signal });
       if (found.adopted + found.forgotten > 0)
         this.#log.warn(found, 'store and ledger did not agree after an unclean stop, now they do');
+      if (found.lostHosted.length > 0)
+        this.#log.error({ lost: found.lostHosted }, 'hosted content is gone: push it again');
       this.#isReconciled = !signal.aborted;
     } catch (error) {
       this.#log.error({ err: error }, 'store and ledger could not be compared');
@@ -136,12 +159,28 @@ async function openParts({ path, maxSize, minFree }: Config['storage'], opening:
     const wasClean = await sqlite.takeCleanMark();
     const budget = new Budget(maxSize);
     const store = await DiskBlobStore.open(path, budget, { minFree, mayHaveStrays: !wasClean });
+    const ledger = new HotLedger(new JournaledLedger(sqlite, journal));
+    const index = new HostedIndex({ sqlite, journal, hot: ledger });
+    const layout = new Layout(path);
+    const notes = await DiskHostedNotes.open(layout, store.room);
+    const uploads = await DiskUploads.open(layout, store);
     if (isNew !== undefined) {
-      const recovery = await rebuildLedger({ ledger: sqlite, isNew, dataPath: path, store, now, onProgress, signal });
+      const rebuild = { ledger: sqlite, isNew, dataPath: path, store, now, onProgress, signal };
+      const recovery = await rebuildLedger({ ...rebuild, restoreHosted: () => restore(true) });
       if (recovery !== undefined) log.warn(recovery, 'the ledger was made anew');
+    } else if (!wasClean) {
+      const lost = await restore(false);
+      if (lost.length > 0) log.error({ lost }, 'hosted content is damaged or missing');
     }
-    budget.count((await sqlite.totals()).bytes);
-    return { store, sqlite, journal, wasClean, recovery: recoveryOf(sqlite) ?? null };
+    const { bytes, hostedBytes } = await sqlite.totals();
+    budget.count(bytes - hostedBytes);
+    store.lookUp = (digest) => ledger.blob(digest);
+    return { store, ledger, index, notes, uploads, sqlite, journal, wasClean, recovery: recoveryOf(sqlite) ?? null };
+
+    async function restore(isDeep: boolean): Promise<readonly string[]> {
+      const restored = await restoreHosted({ notes, ledger, index, store, isDeep, now });
+      return restored.lost;
+    }
   } catch (error) {
     sqlite.close({ clean: false });
     throw error;

@@ -1,5 +1,6 @@
 import type { Administration } from '../admin/administration.ts';
 import type { Config } from '../config/config.ts';
+import { limits } from '../hosted/limits.ts';
 import type { Pins } from '../mirror/pins.ts';
 import { systemClock } from '../ops/clock.ts';
 import type { Logger } from '../ops/logger.ts';
@@ -22,6 +23,8 @@ const every = {
   lookMs: 30_000,
   /** Between two passes over the whole store, where they are wanted. */
   scrubMs: 24 * 60 * 60 * 1000,
+  /** A look for uploads that nobody goes on with. */
+  uploadsMs: 60 * 60 * 1000,
   /** Of the complaint that there is no room. */
   complaintMs: 60_000,
 } as const;
@@ -97,6 +100,7 @@ export class Upkeep {
     const onError = this.#onError;
     await Promise.all([
       repeat(() => this.#look(), { every: () => every.lookMs, atOnce: true, signal, onError }),
+      repeat(() => this.#expireUploads(), { every: () => every.uploadsMs, atOnce: true, signal, onError }),
       repeat(() => this.#scrub(admin, signal), { every: () => every.scrubMs, atOnce: true, signal, onError }),
       repeat(() => this.#collectGarbage(admin, signal), { every: () => config().storage.gcEvery, signal, onError }),
     ]);
@@ -112,6 +116,12 @@ export class Upkeep {
     await storage.store.keepBallast();
     const { maxAge } = config().storage;
     if (maxAge !== undefined) await this.#evictor.expire(systemClock.now() - maxAge);
+  }
+
+  async #expireUploads(): Promise<void> {
+    const { storage, log } = this.#deps;
+    const expired = await storage.uploads.expire(systemClock.now() - limits.uploadIdleMs);
+    if (expired > 0) log.info({ uploads: expired }, 'removed uploads that nobody went on with');
   }
 
   async #collectGarbage(admin: Administration, signal: AbortSignal): Promise<void> {

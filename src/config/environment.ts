@@ -73,7 +73,7 @@ function pathsOf(
   const wanted = normal(variable);
   const known = settings.filter((path) => wanted === normal(variableFor(path)));
   if (known.length > 0) return known;
-  // ENTREPOT_LISTEN_TLS_CERT names a part of listen.tls.
+  // ENTREPOT_NOTIFICATIONS_URL names a part of notifications.
   return unsupportedPaths(names)
     .filter((path) => wanted.startsWith(normal(variableFor(path))))
     .slice(0, 1);

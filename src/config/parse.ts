@@ -7,7 +7,7 @@ import { type Settings, settingsSchema } from './schema.ts';
 import { removeUnsupported } from './unsupported.ts';
 
 /** Settings whose value is never quoted in a message: they can hold a password, if only by mistake. */
-const unquoted: ReadonlySet<PropertyKey> = new Set(['password', 'passwordEnv', 'endpoints']);
+const unquoted: ReadonlySet<PropertyKey> = new Set(['password', 'passwordEnv', 'endpoints', 'notifications']);
 
 /** The settings of a document, or everything that is wrong with it. */
 export function parseSettings(

@@ -28,17 +28,29 @@ export async function resolveSettings(
     upstreams.set(name, await resolveUpstream(upstream, surroundings, report));
   }
   if (findings.length > 0) return fail(findings);
-  const { listen, storage, access, log, shutdownGrace } = settings;
+  const { listen, storage, access, notifications, log, shutdownGrace } = settings;
   return ok({
-    listen,
+    listen: resolveListen(listen, surroundings),
     storage: { ...storage, path: resolve(surroundings.directory, storage.path) },
     upstreams,
     defaultUpstream: settings.defaultUpstream ?? implicitUpstream(settings),
     private: settings.private,
-    access,
+    access: {
+      ...access,
+      ...(access.htpasswd !== undefined && { htpasswd: resolve(surroundings.directory, access.htpasswd) }),
+    },
+    notifications,
     log: { level: log.level, format: log.format ?? (surroundings.isTerminal ? 'pretty' : 'json') },
     shutdownGrace,
   });
+}
+
+function resolveListen({ tls, clientCa, ...rest }: Settings['listen'], { directory }: Surroundings): Config['listen'] {
+  return {
+    ...rest,
+    ...(tls && { tls: { cert: resolve(directory, tls.cert), key: resolve(directory, tls.key) } }),
+    ...(clientCa !== undefined && { clientCa: resolve(directory, clientCa) }),
+  };
 }
 
 function implicitUpstream({ defaultUpstream, upstreams }: Settings): string | null {
@@ -52,7 +64,7 @@ async function resolveUpstream(
   surroundings: Surroundings,
   report: Report,
 ): Promise<UpstreamConfig> {
-  const { endpoints, privateRepositories, insecure } = settings;
+  const { endpoints, privateRepositories, search, insecure } = settings;
   const credentials = await resolveCredentials(settings, surroundings, report);
   const ca = settings.ca === undefined ? undefined : await readCertificates(settings.ca, surroundings, report);
   return {
@@ -60,6 +72,7 @@ async function resolveUpstream(
     ...(credentials && { credentials }),
     tagTtl: tagTtlRules(settings.tagTtl),
     privateRepositories,
+    search,
     ...(ca !== undefined && { ca }),
     insecure,
   };

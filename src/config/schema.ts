@@ -4,6 +4,8 @@
  */
 import { z } from 'zod';
 import {
+  addressRange,
+  canonicalPattern,
   duration,
   flag,
   imagePattern,
@@ -12,16 +14,21 @@ import {
   object,
   oneOf,
   pattern,
+  principal,
+  publicUrl,
   size,
+  tagName,
   tagPattern,
   text,
   url,
+  webhookUrl,
 } from './values.ts';
+import { withoutCredentials } from './webhook.ts';
 
 export const dockerHub = 'docker.io';
 
 /** Hosts that serve Docker Hub and stand in no image reference. */
-const dockerHubHosts = ['index.docker.io', 'registry-1.docker.io'];
+export const dockerHubHosts = ['index.docker.io', 'registry-1.docker.io'];
 
 /** A host with a dot or a port, as clients tell a registry from the first part of a repository name. */
 const registrySyntax = /^(?:localhost|[a-z0-9-]+(?:\.[a-z0-9-]+)+|[a-z0-9.-]+:\d{1,5}|\[[0-9a-f:]+\](?::\d{1,5})?)$/;
@@ -63,16 +70,43 @@ const upstream = object({
   privateRepositories: oneOf(['users', 'anyone'])
     .prefault('users')
     .describe('Who may pull what the registry gives only to the account above.'),
+  search: flag
+    .prefault(true)
+    .describe(
+      "Whether `docker search` here asks Docker Hub's search too. Without effect where no endpoint is Docker Hub.",
+    ),
   ca: text.optional().describe('File with the certificates (PEM) to trust here instead of the public ones.'),
   insecure: flag.prefault(false).describe('Do not check certificates: whoever is in between can read the password.'),
 }).superRefine(refineUpstream, { when: ({ value }) => isObject(value) });
 
 export const defaultUpstreams = { [dockerHub]: { endpoints: ['https://registry-1.docker.io'] } };
 
+const tls = object({
+  cert: text.describe(
+    'File with the certificate (PEM), relative to this file; those that link it to its authority may follow it.',
+  ),
+  key: text.describe('File with its private key (PEM, without a passphrase).'),
+});
+
 const listen = object({
   host: text.prefault('0.0.0.0').describe('Address to listen on: 0.0.0.0 is all of IPv4, :: all of IPv4 and IPv6.'),
   port: integer(0, 65_535).prefault(5000).describe('Port to listen on; 0 is any free one.'),
-});
+  tls: tls
+    .optional()
+    .describe('Speak HTTPS, and only that. The files are read again when they change. Default: plain HTTP.'),
+  clientCa: text
+    .optional()
+    .describe(
+      'File with the authorities (PEM) of client certificates. A client may have none; a wrong one is refused.',
+    ),
+  trustedProxies: z
+    .array(addressRange, mustBe('a list of addresses and networks'))
+    .prefault([])
+    .describe('Proxies, such as "10.0.0.5" or "fd00::/8", whose X-Forwarded-For, -Proto and -Host are believed.'),
+  publicUrl: publicUrl
+    .optional()
+    .describe('How clients reach the mirror, such as "https://mirror.lan", if that is not the host they name.'),
+}).superRefine(refineListen, { when: ({ value }) => isObject(value) });
 
 const storage = object({
   path: text.prefault('./data').describe('Directory for everything that is kept, relative to this file.'),
@@ -101,6 +135,27 @@ const storage = object({
     .describe('Bytes per second at which stored content is hashed again in the background. Default: not at all.'),
 });
 
+const retention = object({
+  keepLast: integer(0, 1_000_000).describe('So many of the tags pushed last stay.'),
+  keep: z
+    .array(tagName, mustBe('a list of tag patterns'))
+    .prefault([])
+    .describe('Tags that stay besides, such as "v*" or "latest".'),
+});
+
+const privatePolicy = object({
+  repositories: z
+    .array(pattern, mustBe('a list of patterns'))
+    .describe('Hosted repositories that this is about. The first policy that matches decides.'),
+  immutableTags: z
+    .array(tagName, mustBe('a list of tag patterns'))
+    .prefault([])
+    .describe('Tags that cannot be overwritten once they are pushed, such as "v*". They can be deleted.'),
+  retention: retention
+    .optional()
+    .describe('What garbage collection keeps. Other tags go, and so do images that no tag stands for any more.'),
+});
+
 const privateNamespaces = object({
   namespaces: z
     .array(pattern, mustBe('a list of patterns'))
@@ -108,16 +163,72 @@ const privateNamespaces = object({
     .describe(
       'Repositories that are hosted here and never asked of any upstream. `*` matches within a segment, `**` any number of segments.',
     ),
+  policies: z
+    .array(privatePolicy, mustBe('a list of policies'))
+    .prefault([])
+    .describe('What may become of hosted tags. Default: they can be moved, and stay for ever.'),
 });
 
 const anonymous = object({
   pull: flag.prefault(true).describe('Whether clients without an account may pull.'),
-  push: z.literal(false, mustBe('false')).prefault(false).describe('Whether clients without an account may push.'),
+  push: flag.prefault(false).describe('Whether clients without an account may push: for a LAN that is trusted.'),
+});
+
+const principals = z.array(principal, mustBe('a list of user names, "anonymous" or "net:10.0.0.0/8"')).optional();
+
+const accessRule = object({
+  repositories: z
+    .array(canonicalPattern, mustBe('a list of patterns'))
+    .min(1, mustBe('a list of at least one pattern'))
+    .describe(
+      'Patterns of repository names, such as "docker.io/library/**" or "team/**"; of the default upstream also without its name. `*` matches within a segment, `**` any number of segments.',
+    ),
+  pull: principals.describe(
+    'Who may pull: user names, "anonymous" for everyone, "net:10.0.0.0/8" for a client network. Default: as without the rule.',
+  ),
+  push: principals.describe('Who may push, in the same words. Default: nobody.'),
+  delete: principals.describe('Who may delete, in the same words. Default: who may push.'),
 });
 
 const access = object({
-  anonymous: anonymous.prefault({}).describe('What clients without an account may do.'),
+  htpasswd: text
+    .optional()
+    .describe(
+      'File of users with bcrypt hashes, relative to this file. Read again when it changes. Default: htpasswd in the data directory.',
+    ),
+  anonymous: anonymous.prefault({}).describe('What clients without an account may do where no rule says otherwise.'),
+  rules: z
+    .array(accessRule, mustBe('a list of rules'))
+    .prefault([])
+    .describe(
+      'The first that matches a repository decides. Where none does, users may pull, push and delete, and others what anonymous says.',
+    ),
 });
+
+/** Of what is sent here, or what HTTP itself says with them. */
+const ownHeaders =
+  /^(?!(?:content-(?:type|length)|transfer-encoding|connection|keep-alive|upgrade|expect|te|trailer|host)$)/i;
+
+const headers = z.record(
+  z
+    .string()
+    .regex(/^[\w!#$%&'*+.^`|~-]+$/, mustBe('the name of a header'))
+    .regex(ownHeaders, 'cannot be chosen'),
+  z.string(mustBe('a text')).regex(/^[\t\x20-\x7e]*$/, mustBe('a text of one line, in ASCII')),
+  mustBe('an object of header names and their values'),
+);
+
+const notification = object({
+  url: webhookUrl.describe(
+    'Where events are sent: http or https. Credentials in it are sent as Basic; redirects are not followed.',
+  ),
+  events: z
+    .array(oneOf(['push', 'pull', 'delete']), mustBe('a list of "push", "pull", "delete"'))
+    .min(1, mustBe('a list of at least one of "push", "pull", "delete"'))
+    .prefault(['push', 'delete'])
+    .describe('What is told.'),
+  headers: headers.prefault({}).describe('Headers to send along, such as Authorization. Their values are never shown.'),
+}).superRefine(refineNotification, { when: ({ value }) => isObject(value) });
 
 const log = object({
   level: oneOf(['trace', 'debug', 'info', 'warn', 'error'])
@@ -140,6 +251,11 @@ export const settingsSchema = object({
     .describe('The upstream of names without a registry; null for none. Default: docker.io if it is an upstream.'),
   private: privateNamespaces.prefault({}).describe("The team's own images."),
   access: access.prefault({}).describe('Who may do what.'),
+  notifications: z
+    .array(notification, mustBe('a list of { "url": "https://…" }'))
+    .superRefine(refineNotifications)
+    .prefault([])
+    .describe('Who is told by HTTP of pushes, pulls and deletions, in the format that registry:2 uses.'),
   log: log.prefault({}).describe('What is logged to standard output.'),
   shutdownGrace: duration
     .refine((ms) => ms <= maxShutdownGraceMs, mustBe('at most "1h"'))
@@ -152,6 +268,11 @@ export type Settings = z.output<typeof settingsSchema>;
 export type UpstreamSettings = Settings['upstreams'][string];
 
 // Rules between settings also run beside other problems, so that all are reported at once. So they can trust no type.
+
+function refineListen(value: Readonly<Record<string, unknown>>, context: z.RefinementCtx): void {
+  if (value['clientCa'] === undefined || value['tls'] !== undefined) return;
+  context.addIssue({ code: 'custom', path: ['clientCa'], message: 'needs tls beside it' });
+}
 
 function refineUpstream(value: Readonly<Record<string, unknown>>, context: z.RefinementCtx): void {
   const problem = (key: string, message: string) => context.addIssue({ code: 'custom', path: [key], message });
@@ -174,6 +295,30 @@ function refineDefaultUpstream(value: Readonly<Record<string, unknown>>, context
   const known = Object.keys(upstreams).map((name) => JSON.stringify(name));
   const message = `must be one of the upstreams (${known.join(', ') || 'none'}) or null`;
   context.addIssue({ code: 'custom', path: ['defaultUpstream'], message });
+}
+
+function refineNotification(value: Readonly<Record<string, unknown>>, context: z.RefinementCtx): void {
+  const { url: text, headers: sent } = value;
+  if (typeof text !== 'string' || !URL.canParse(text) || !isObject(sent)) return;
+  const { username, password } = new URL(text);
+  const isTwice =
+    username + password !== '' && Object.keys(sent).some((name) => name.toLowerCase() === 'authorization');
+  if (!isTwice) return;
+  context.addIssue({
+    code: 'custom',
+    path: ['headers'],
+    message: 'cannot name Authorization beside credentials in the URL',
+  });
+}
+
+function refineNotifications(list: readonly { readonly url: string }[], context: z.RefinementCtx): void {
+  const known = list.map(({ url: text }) => withoutCredentials(text));
+  for (const [index, text] of known.entries()) {
+    const first = known.indexOf(text);
+    if (first === index) continue;
+    const message = `is the URL of notifications[${first}] too: one entry can list all its events`;
+    context.addIssue({ code: 'custom', path: [index, 'url'], message });
+  }
 }
 
 function isObject(value: unknown): value is object {

@@ -3,12 +3,16 @@
  * …" says what is allowed, and whoever reports it adds what was there instead.
  */
 import { z } from 'zod';
+import { parsePrincipal } from '../access/rules.ts';
+import { parseAddressRange } from '../oci/address-range.ts';
 import { parseImagePattern } from '../oci/image-pattern.ts';
-import { parsePattern, parseTagPattern } from '../oci/repository-pattern.ts';
+import { parseCanonicalPattern, parsePattern, parseTagName, parseTagPattern } from '../oci/repository-pattern.ts';
 import type { Result } from '../oci/result.ts';
 import { parseEndpoint } from './endpoint.ts';
 import { quoted } from './problem.ts';
+import { parsePublicUrl } from './public-url.ts';
 import { durationSyntax, parseDuration, parseSize, sizeSyntax } from './units.ts';
+import { parseWebhookUrl } from './webhook.ts';
 
 export function mustBe(allowed: string): { error: (issue: { readonly input?: unknown }) => string } {
   return { error: ({ input }) => (input === undefined ? `is missing; it must be ${allowed}` : `must be ${allowed}`) };
@@ -53,7 +57,31 @@ export const url = z.string(mustBe('a URL')).transform((text, context) => {
   return parsed.ok ? parsed.value : refuse(context, `must be a URL ${parsed.failure.reason}`);
 });
 
+/** Not quoted back either. */
+export const webhookUrl = z.string(mustBe('a URL')).transform((text, context) => {
+  const parsed = parseWebhookUrl(text);
+  return parsed.ok ? parsed.value : refuse(context, `must be a URL ${parsed.failure.reason}`);
+});
+
+export const publicUrl = z.string(mustBe('a URL')).transform((text, context) => {
+  const parsed = parsePublicUrl(text);
+  return parsed.ok ? parsed.value : refuse(context, `must be ${parsed.failure.reason}`);
+});
+
+export const addressRange = z
+  .string(mustBe('an address or a network'))
+  .transform(parseInto('an address or a network', parseAddressRange));
+
 export const pattern = z.string(mustBe('a pattern')).transform(parseInto('a pattern', parsePattern));
+
+/** Of canonical names: `docker.io/library/x`. */
+export const canonicalPattern = z.string(mustBe('a pattern')).transform(parseInto('a pattern', parseCanonicalPattern));
+
+export const principal = z
+  .string(mustBe('a user name, "anonymous" or "net:10.0.0.0/8"'))
+  .transform(parseInto('a user name, "anonymous" or "net:10.0.0.0/8"', parsePrincipal));
+
+export const tagName = z.string(mustBe('a tag pattern')).transform(parseInto('a tag pattern', parseTagName));
 
 export const tagPattern = z.string(mustBe('a pattern')).transform(parseInto('a pattern', parseTagPattern));
 

@@ -1,26 +1,32 @@
+import type { PullHosted } from '../hosted/pull-hosted.ts';
+import type { Remove } from '../hosted/remove.ts';
 import { type BlobBody, BrokenBody } from '../mirror/blob-body.ts';
 import type { Clock } from '../mirror/ports.ts';
-import type { PullBlob, PulledBlob } from '../mirror/pull-blob.ts';
+import type { PullBlob } from '../mirror/pull-blob.ts';
+import type { PulledBlob } from '../mirror/pulled-blob.ts';
 import { type Digest, parseDigest } from '../oci/digest.ts';
 import { parseRange } from '../oci/range.ts';
-import type { Repository } from '../oci/repository-name.ts';
+import { isHosted, type Repository } from '../oci/repository-name.ts';
 import { notModified } from './conditional.ts';
 import type { Context } from './context.ts';
+import { empty } from './empty.ts';
 import { fail } from './fail.ts';
-import { locate, type Policy } from './locate.ts';
+import { locate, locateHosted, type Policy } from './locate.ts';
 import { ClientLeft, sendBody } from './send-body.ts';
 import { truthHeaders } from './truth.ts';
 
 interface Deps {
   readonly blobs: PullBlob;
+  readonly hosted: PullHosted;
   readonly clock: Clock;
   readonly policy: () => Policy;
 }
 
 /** `GET` and `HEAD /v2/<name>/blobs/<digest>`. */
-export function pullBlob({ blobs, clock, policy }: Deps) {
+export function pullBlob({ blobs, hosted, clock, policy }: Deps) {
   const answerHead = async (ctx: Context, repository: Repository, digest: Digest): Promise<void> => {
-    const head = await blobs.head(repository, digest, ctx.state.asker);
+    const source = isHosted(repository) ? hosted : blobs;
+    const head = await source.head(repository, digest, ctx.state.asker);
     if (!head.ok) return fail(ctx, head.failure);
     describe(ctx, digest, truthHeaders(head.value.provenance, clock.now()));
     ctx.state.entry.outcome = head.value.provenance.kind;
@@ -33,7 +39,7 @@ export function pullBlob({ blobs, clock, policy }: Deps) {
   };
 
   return async (ctx: Context, name: string, digestText: string): Promise<void> => {
-    const repository = locate(ctx, name, policy());
+    const repository = locate(ctx, name, policy(), 'pull');
     if (!repository.ok) return fail(ctx, repository.failure);
     ctx.state.entry.reference = digestText.slice(0, 200);
     const digest = parseDigest(digestText);
@@ -42,13 +48,30 @@ export function pullBlob({ blobs, clock, policy }: Deps) {
     if (ctx.method === 'HEAD') return answerHead(ctx, repository.value, digest.value);
     const range = parseRange(rangeHeader(ctx, digest.value));
     if (range === 'invalid') return fail(ctx, { kind: 'range-invalid', reason: 'the Range header makes no sense' });
-    const pulled = await blobs.pull(repository.value, digest.value, range, ctx.state.asker);
+    const pulled = isHosted(repository.value)
+      ? await hosted.blob(repository.value, digest.value, range)
+      : await blobs.pull(repository.value, digest.value, range, ctx.state.asker);
     if (!pulled.ok) return fail(ctx, pulled.failure);
     await using blob = pulled.value;
     ctx.state.entry.outcome = blob.provenance.kind;
     describe(ctx, digest.value, truthHeaders(blob.provenance, clock.now()));
     if (notModified(ctx, etagOf(digest.value))) return;
     await send(ctx, blob);
+  };
+}
+
+/** `DELETE /v2/<name>/blobs/<digest>`. */
+export function deleteBlob({ remove, policy }: { readonly remove: Remove; readonly policy: () => Policy }) {
+  return async (ctx: Context, name: string, digestText: string): Promise<void> => {
+    const repository = locateHosted(ctx, name, policy(), 'delete');
+    if (!repository.ok) return fail(ctx, repository.failure);
+    ctx.state.entry.reference = digestText.slice(0, 200);
+    const digest = parseDigest(digestText);
+    if (!digest.ok) return fail(ctx, { kind: 'digest-invalid', reason: digest.failure.reason });
+    const removed = await remove.blob(repository.value, digest.value);
+    if (!removed.ok) return fail(ctx, removed.failure);
+    ctx.state.entry.outcome = 'deleted';
+    empty(ctx, 202);
   };
 }
 

@@ -1,13 +1,17 @@
+import type { Discover } from '../hosted/discover.ts';
 import type { Listings } from '../mirror/listings.ts';
 import type { Clock, Page } from '../mirror/ports.ts';
+import { isHosted } from '../oci/repository-name.ts';
 import { fail as failed, ok, type Result } from '../oci/result.ts';
 import type { Context } from './context.ts';
-import { type BadRequest, fail } from './fail.ts';
-import { locate, mayPull, type Policy } from './locate.ts';
+import { fail } from './fail.ts';
+import type { BadRequest } from './failure.ts';
+import { canonical, locate, type Policy } from './locate.ts';
 import { truthHeaders } from './truth.ts';
 
 interface Deps {
   readonly listings: Listings;
+  readonly hosted: Discover;
   readonly clock: Clock;
   readonly policy: () => Policy;
 }
@@ -19,12 +23,19 @@ const maxLastLength = 300;
 const listParameters = ['n', 'last', 'next_page'];
 
 /** `GET /v2/<name>/tags/list`. */
-export function listTags({ listings, clock, policy }: Deps) {
+export function listTags({ listings, hosted, clock, policy }: Deps) {
   return async (ctx: Context, name: string): Promise<void> => {
-    const repository = locate(ctx, name, policy());
+    const repository = locate(ctx, name, policy(), 'pull');
     if (!repository.ok) return fail(ctx, repository.failure);
     const page = readPage(ctx);
     if (!page.ok) return fail(ctx, page.failure);
+    if (isHosted(repository.value)) {
+      const { tags, next } = await hosted.tags(repository.value, page.value);
+      ctx.state.entry.outcome = 'hosted';
+      linkNext(ctx, next);
+      ctx.body = { name, tags };
+      return;
+    }
     const listed = await listings.tags(repository.value, listQuery(ctx), page.value, ctx.state.asker);
     if (!listed.ok) return fail(ctx, listed.failure);
     const { tags, next, provenance } = listed.value;
@@ -37,13 +48,24 @@ export function listTags({ listings, clock, policy }: Deps) {
 }
 
 /** `GET /v2/_catalog`: what this server can serve. */
-export function listRepositories({ listings, policy }: Deps) {
+export function listRepositories({ listings, policy }: Pick<Deps, 'listings' | 'policy'>) {
   return async (ctx: Context): Promise<void> => {
-    const denied = mayPull(ctx.state.asker, policy());
-    if (denied !== undefined) return fail(ctx, denied);
     const page = readPage(ctx);
     if (!page.ok) return fail(ctx, page.failure);
-    const { repositories, next } = await listings.catalog(page.value, policy().table.defaultRegistry);
+    const { visitor } = ctx.state;
+    if (visitor === undefined) throw new Error('nobody has looked who asks');
+    const isVisible = (name: string) => {
+      const repository = canonical(name, undefined, policy());
+      return repository.ok && visitor.mayList(repository.value);
+    };
+    const { repositories, next } = await listings.catalog(page.value, policy().table.defaultRegistry, {
+      isVisible,
+      isForUsers: visitor.listsForUsers,
+    });
+    // Rules may let everybody pull something all the same: that is listed without a challenge.
+    if (repositories.length === 0 && visitor.listsAnonymously && !policy().anonymousPull) {
+      return fail(ctx, visitor.listRefusal());
+    }
     linkNext(ctx, next);
     ctx.body = { repositories };
   };
@@ -73,7 +95,7 @@ function listQuery(ctx: Context): URLSearchParams {
 }
 
 /** The next page under the very name the client used, so that it comes back by the same route. */
-function linkNext(ctx: Context, next: URLSearchParams | undefined): void {
+export function linkNext(ctx: Context, next: URLSearchParams | undefined): void {
   if (next === undefined) return;
   const query = new URLSearchParams(next);
   if (typeof ctx.query['ns'] === 'string') query.set('ns', ctx.query['ns']);

@@ -1,9 +1,17 @@
-import { createServer, type Server, STATUS_CODES } from 'node:http';
+import {
+  createServer,
+  type Server as HttpServer,
+  type RequestListener,
+  type ServerOptions,
+  type ServerResponse,
+} from 'node:http';
+import type { Server as HttpsServer } from 'node:https';
 import type { Socket } from 'node:net';
 import type Koa from 'koa';
-import type { ErrorCode } from '../oci/error-code.ts';
+import type { Logger } from '../ops/logger.ts';
 import type { State } from './context.ts';
-import { errorBody } from './fail.ts';
+import { type Refusal, refusalText } from './refusal.ts';
+import { createTlsServer, secureContext, type TlsMaterial } from './tls-server.ts';
 
 const bounds = {
   /** To a request's headers being complete. */
@@ -24,13 +32,25 @@ export interface Listening {
   readonly url: string;
   /** Takes no new connections, lets running requests end; cuts what is left after the grace. */
   stop(graceMs: number): Promise<void>;
+  /**
+   * For new connections; those that are open stay as they are. Whether there is TLS, and whether client certificates are asked
+   * for, was settled by the material that listening began with.
+   */
+  useTls(material: TlsMaterial): void;
 }
 
+export interface ListenOptions {
+  readonly host: string;
+  readonly port: number;
+  /** Plain HTTP without. */
+  readonly tls?: TlsMaterial | undefined;
+  readonly log: Logger;
+}
+
+type Server = HttpServer | HttpsServer;
+
 /** Rejects with the error of `listen`, such as EADDRINUSE. */
-export async function listen(
-  app: Koa<State>,
-  { host, port }: { readonly host: string; readonly port: number },
-): Promise<Listening> {
+export async function listen(app: Koa<State>, { host, port, tls, log }: ListenOptions): Promise<Listening> {
   const handle = app.callback();
   const options = {
     maxHeaderSize: bounds.maxHeaderBytes,
@@ -42,10 +62,15 @@ export async function listen(
     keepAlive: true,
     keepAliveInitialDelay: bounds.tcpKeepAliveMs,
   };
-  const server = createServer(options, (req, res) => {
+  const onRequest: RequestListener = (req, res) => {
+    // Koa's own parser gives up on some targets, and has no path for others.
+    if (!isPath(req.url)) return refuse(res, notAPath);
     // Koa answers whatever its middleware throws; there is nothing left to reject.
     void handle(req, res);
-  });
+  };
+  const { server, handshakes } =
+    tls === undefined ? plainServer(options, onRequest) : createTlsServer(options, { material: tls, log }, onRequest);
+  server.on('checkExpectation', (_req, res: ServerResponse) => refuse(res, noExpectation));
   // A slow long transfer is no attack: only headers have to come in time. Bodies have idle time-outs of their own.
   server.requestTimeout = 0;
   server.headersTimeout = bounds.headersTimeoutMs;
@@ -59,22 +84,42 @@ export async function listen(
       resolve();
     });
   });
-  return { url: urlOf(server, host), stop: (graceMs) => stop(server, unused, graceMs) };
+  return {
+    url: urlOf(server, host),
+    stop: (graceMs) => stop(server, [unused, handshakes], graceMs),
+    useTls: (material) => {
+      if (isTls(server)) server.setSecureContext(secureContext(material));
+    },
+  };
+}
+
+function plainServer(options: ServerOptions, onRequest: RequestListener) {
+  return { server: createServer(options, onRequest), handshakes: new Set<Socket>() };
+}
+
+function isTls(server: Server): server is HttpsServer {
+  return 'setSecureContext' in server;
+}
+
+/** A target in origin form, RFC 9112 3.2.1: all that clients of a registry send. */
+function isPath(target: string | undefined): boolean {
+  return target?.startsWith('/') === true && !target.startsWith('//');
+}
+
+function refuse({ socket }: ServerResponse, refusal: Refusal): void {
+  socket?.end(refusalText(refusal));
 }
 
 function urlOf(server: Server, host: string): string {
   const address = server.address();
   const port = typeof address === 'object' && address !== null ? address.port : 0;
-  return `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
-}
-
-interface Refusal {
-  readonly status: number;
-  readonly code: ErrorCode;
-  readonly message: string;
+  return `http${isTls(server) ? 's' : ''}://${host.includes(':') ? `[${host}]` : host}:${port}`;
 }
 
 const notHttp: Refusal = { status: 400, code: 'UNSUPPORTED', message: 'this is not a valid HTTP request' };
+
+const notAPath: Refusal = { status: 400, code: 'NAME_INVALID', message: 'the request target is no path' };
+const noExpectation: Refusal = { status: 417, code: 'UNSUPPORTED', message: 'Expect knows only 100-continue' };
 
 /** By the code of Node's error. */
 const refusals: Readonly<Record<string, Refusal>> = {
@@ -88,16 +133,10 @@ const refusals: Readonly<Record<string, Refusal>> = {
 
 /** What Node's parser refuses never reaches Koa. */
 function answerClientError(error: NodeJS.ErrnoException, socket: Socket): void {
-  if (!socket.writable || error.code === 'ECONNRESET') {
-    socket.destroy();
-    return;
-  }
-  const { status, code, message } = refusals[error.code ?? ''] ?? notHttp;
-  const body = JSON.stringify(errorBody(code, message));
-  socket.end(
-    `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\nContent-Type: application/json\r\n` +
-      `Content-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
-  );
+  const refusal = refusals[error.code ?? ''] ?? (error.code?.startsWith('HPE_') === true ? notHttp : undefined);
+  // Whatever else went wrong is the connection's: it was reset, or TLS failed, and nothing can be said through it.
+  if (refusal === undefined || !socket.writable) socket.destroy();
+  else socket.end(refusalText(refusal));
 }
 
 /**
@@ -106,7 +145,7 @@ function answerClientError(error: NodeJS.ErrnoException, socket: Socket): void {
  */
 function trackUnused(server: Server): ReadonlySet<Socket> {
   const unused = new Set<Socket>();
-  server.on('connection', (socket: Socket) => {
+  server.on(isTls(server) ? 'secureConnection' : 'connection', (socket: Socket) => {
     unused.add(socket);
     socket.once('close', () => unused.delete(socket));
   });
@@ -114,7 +153,7 @@ function trackUnused(server: Server): ReadonlySet<Socket> {
   return unused;
 }
 
-async function stop(server: Server, unused: ReadonlySet<Socket>, graceMs: number): Promise<void> {
+async function stop(server: Server, unused: readonly ReadonlySet<Socket>[], graceMs: number): Promise<void> {
   const closed = new Promise<void>((resolve) => {
     server.close(() => {
       resolve();
@@ -122,7 +161,7 @@ async function stop(server: Server, unused: ReadonlySet<Socket>, graceMs: number
   });
   const closeIdle = () => {
     server.closeIdleConnections();
-    for (const socket of unused) socket.destroy();
+    for (const sockets of unused) for (const socket of sockets) socket.destroy();
   };
   const look = setInterval(closeIdle, bounds.drainLookMs);
   const force = setTimeout(() => server.closeAllConnections(), graceMs);

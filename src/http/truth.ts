@@ -21,6 +21,8 @@ function cacheStatus(provenance: Provenance): readonly string[] {
   switch (provenance.kind) {
     case 'hit':
       return ['hit'];
+    case 'hosted':
+      return ['hit', 'detail=hosted'];
     case 'miss':
       return [
         'fwd=miss',

@@ -27,7 +27,8 @@ const name = parsedText((text): RepositoryName | undefined => {
   const parsed = parseRepositoryName(text);
   return parsed.ok ? parsed.value : undefined;
 });
-const repository = z.object({ registry: z.string().min(1).max(maxRegistryLength), name });
+/** The registry of what is hosted is empty. */
+const repository = z.object({ registry: z.string().max(maxRegistryLength), name });
 const time = z.int();
 
 const fact = z.discriminatedUnion('is', [
@@ -36,6 +37,7 @@ const fact = z.discriminatedUnion('is', [
     digest,
     size: z.int().nonnegative(),
     public: z.boolean(),
+    hosted: z.boolean().default(false),
     storedAt: time,
     /** Of a manifest. */
     mediaType: z.string().optional(),
@@ -46,6 +48,7 @@ const fact = z.discriminatedUnion('is', [
   z.object({ is: z.literal('evicted'), digest }),
   /** Public: the upstream gave it to a request without credentials. What is not said is not so. */
   z.object({ is: z.literal('link'), repository, digest, public: z.boolean().default(false) }),
+  z.object({ is: z.literal('no link'), repository, digest }),
   z.object({ is: z.literal('tag'), repository, tag, digest, fallback: digest.optional(), checkedAt: time }),
   z.object({ is: z.literal('no tag'), repository, tag }),
   z.object({ is: z.literal('visibility'), repository, public: z.boolean(), checkedAt: time }),

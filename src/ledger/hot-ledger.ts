@@ -1,5 +1,14 @@
 import { LRUCache } from 'lru-cache';
-import type { BlobRecord, Content, Ledger, ManifestRecord, Proof, TagRecord } from '../mirror/ports.ts';
+import type {
+  BlobRecord,
+  Content,
+  FetchedBlob,
+  FetchedManifest,
+  Ledger,
+  ManifestRecord,
+  Proof,
+  TagRecord,
+} from '../mirror/ports.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Child } from '../oci/manifest.ts';
 import type { Tag } from '../oci/reference.ts';
@@ -8,6 +17,8 @@ import { ReadThrough } from './read-through.ts';
 
 /** Entries kept of each kind; a record takes some 200 bytes. */
 const maxEntries = 20_000;
+
+const isThere = {};
 
 type Visibility = NonNullable<Awaited<ReturnType<Ledger['visibility']>>>;
 
@@ -20,7 +31,7 @@ export class HotLedger extends ReadThrough implements Ledger {
   readonly #blobs = new LRUCache<Digest, BlobRecord>({ max: maxEntries });
   readonly #manifests = new LRUCache<Digest, ManifestRecord>({ max: maxEntries });
   readonly #tags = new LRUCache<string, TagRecord>({ max: maxEntries });
-  readonly #links = new LRUCache<string, true>({ max: maxEntries });
+  readonly #links = new LRUCache<string, typeof isThere>({ max: maxEntries });
   readonly #visibilities = new LRUCache<string, Visibility>({ max: maxEntries });
   /** Moves with every write: what was read before one must not be remembered after it. */
   #generation = 0;
@@ -54,6 +65,21 @@ export class HotLedger extends ReadThrough implements Ledger {
     }
   }
 
+  /** For a write that goes past this one, as those of hosting do. */
+  writingPast<T>(
+    what: { readonly repository?: Repository; readonly digest?: Digest; readonly tags?: readonly Tag[] },
+    write: () => Promise<T>,
+  ): Promise<T> {
+    const { repository, digest, tags = [] } = what;
+    const forget = () => {
+      if (digest !== undefined) this.#forgetContent(digest);
+      if (repository === undefined) return;
+      if (digest !== undefined) this.#links.delete(linkKey(repository, digest));
+      for (const tag of tags) this.#tags.delete(tagKey(repository, tag));
+    };
+    return this.#writing(forget, write);
+  }
+
   #forgetContent(digest: Digest, repository?: Repository): void {
     this.#blobs.delete(digest);
     this.#manifests.delete(digest);
@@ -64,12 +90,12 @@ export class HotLedger extends ReadThrough implements Ledger {
     return this.#remembered(this.#blobs, digest, () => this.#cold.blob(digest));
   }
 
-  addBlob(blob: BlobRecord, repository: Repository | undefined): Promise<void> {
+  addBlob(blob: FetchedBlob, repository: Repository | undefined): Promise<BlobRecord> {
     const forget = () => this.#forgetContent(blob.digest, repository);
     return this.#writing(forget, () => this.#cold.addBlob(blob, repository));
   }
 
-  adoptBlob(blob: Omit<BlobRecord, 'isPublic'>): Promise<void> {
+  adoptBlob(blob: Omit<FetchedBlob, 'isPublic'>): Promise<BlobRecord> {
     return this.#writing(
       () => this.#forgetContent(blob.digest),
       () => this.#cold.adoptBlob(blob),
@@ -87,18 +113,14 @@ export class HotLedger extends ReadThrough implements Ledger {
     return this.#remembered(this.#manifests, digest, () => this.#cold.manifest(digest));
   }
 
-  addManifest(manifest: ManifestRecord, children: readonly Child[], repository: Repository): Promise<void> {
+  addManifest(manifest: FetchedManifest, children: readonly Child[], repository: Repository): Promise<ManifestRecord> {
     const forget = () => this.#forgetContent(manifest.digest, repository);
     return this.#writing(forget, () => this.#cold.addManifest(manifest, children, repository));
   }
 
-  /** Links are never taken back, so that a proved one may be remembered whatever is written. */
   async isLinked(repository: Repository, digest: Digest): Promise<boolean> {
-    const key = `${repositoryText(repository)} ${digest}`;
-    if (this.#links.has(key)) return true;
-    const linked = await this.#cold.isLinked(repository, digest);
-    if (linked) this.#links.set(key, true);
-    return linked;
+    const read = async () => ((await this.#cold.isLinked(repository, digest)) ? isThere : undefined);
+    return (await this.#remembered(this.#links, linkKey(repository, digest), read)) !== undefined;
   }
 
   link(repository: Repository, proof: Proof, provedAt: number): Promise<void> {
@@ -135,7 +157,7 @@ export class HotLedger extends ReadThrough implements Ledger {
     return this.#writing(() => this.#visibilities.delete(repositoryText(repository)), write);
   }
 
-  /** Links stay remembered: what an upstream has vouched for stays true. */
+  /** An upstream's links stay remembered: what it has vouched for stays true. */
   async evict(digest: Digest, inUse: ReadonlySet<Digest>): Promise<readonly Content[]> {
     let evicted: readonly Content[] = [];
     const forget = () => {
@@ -155,6 +177,10 @@ export class HotLedger extends ReadThrough implements Ledger {
   removePin(pattern: string): Promise<boolean> {
     return this.#cold.removePin(pattern);
   }
+}
+
+function linkKey(repository: Repository, digest: Digest): string {
+  return `${repositoryText(repository)} ${digest}`;
 }
 
 function tagKey(repository: Repository, tag: Tag): string {

@@ -1,4 +1,13 @@
-import type { BlobRecord, Content, Ledger, ManifestRecord, Proof, TagRecord } from '../mirror/ports.ts';
+import type {
+  BlobRecord,
+  Content,
+  FetchedBlob,
+  FetchedManifest,
+  Ledger,
+  ManifestRecord,
+  Proof,
+  TagRecord,
+} from '../mirror/ports.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Child } from '../oci/manifest.ts';
 import type { Tag } from '../oci/reference.ts';
@@ -40,20 +49,27 @@ export class JournaledLedger extends ReadThrough implements Ledger {
     this.#tell(this.#ledger.rows.tag(repository, tag) ?? { is: 'no tag', repository, tag });
   }
 
-  async addBlob(blob: BlobRecord, repository: Repository | undefined): Promise<void> {
-    await this.#ledger.addBlob(blob, repository);
+  async addBlob(blob: FetchedBlob, repository: Repository | undefined): Promise<BlobRecord> {
+    const record = await this.#ledger.addBlob(blob, repository);
     if (repository === undefined) this.#tell(this.#ledger.rows.blob(blob.digest));
     else this.#tellProof(repository, blob, true);
+    return record;
   }
 
-  async adoptBlob(blob: Omit<BlobRecord, 'isPublic'>): Promise<void> {
-    await this.#ledger.adoptBlob(blob);
+  async adoptBlob(blob: Omit<FetchedBlob, 'isPublic'>): Promise<BlobRecord> {
+    const record = await this.#ledger.adoptBlob(blob);
     this.#tell(this.#ledger.rows.blob(blob.digest));
+    return record;
   }
 
-  async addManifest(manifest: ManifestRecord, children: readonly Child[], repository: Repository): Promise<void> {
-    await this.#ledger.addManifest(manifest, children, repository);
+  async addManifest(
+    manifest: FetchedManifest,
+    children: readonly Child[],
+    repository: Repository,
+  ): Promise<ManifestRecord> {
+    const record = await this.#ledger.addManifest(manifest, children, repository);
     this.#tellProof(repository, manifest, true);
+    return record;
   }
 
   async link(repository: Repository, proof: Proof, provedAt: number): Promise<void> {

@@ -67,6 +67,8 @@ export class LedgerRefill {
         const { repository, digest } = fact;
         return void this.#sql.putLink.run(repository.registry, repository.name, digest, Number(fact.public));
       }
+      case 'no link':
+        return void this.#sql.removeLink.run(fact.repository.registry, fact.repository.name, fact.digest);
       case 'tag': {
         const { repository, tag, digest, fallback, checkedAt } = fact;
         return void this.#sql.putTag.run(
@@ -92,8 +94,8 @@ export class LedgerRefill {
   }
 
   /** As the fact says, and not as public as it ever was: the line that took that back may be the one that was lost. */
-  #putBlob({ digest, size, public: isPublic, storedAt, mediaType }: BlobFact): void {
-    this.#sql.putBlob.run(digest, size, Number(isPublic), storedAt);
+  #putBlob({ digest, size, public: isPublic, hosted, storedAt, mediaType }: BlobFact): void {
+    this.#sql.putBlob.run(digest, size, Number(isPublic), Number(hosted), storedAt);
     if (mediaType === undefined) this.#sql.removeManifest.run(digest);
     else this.#sql.putManifest.run(digest, mediaType);
   }
@@ -156,15 +158,17 @@ export class LedgerRefill {
 function prepare(db: Database.Database) {
   return {
     putBlob: db.prepare(`
-      INSERT INTO blobs (digest, size, is_public, stored_at, used_at) VALUES (?, ?, ?, ?, ${notFoundYet})
+      INSERT INTO blobs (digest, size, is_public, is_hosted, stored_at, used_at) VALUES (?, ?, ?, ?, ?, ${notFoundYet})
       ON CONFLICT (digest) DO UPDATE SET
-        size = excluded.size, is_public = excluded.is_public, stored_at = excluded.stored_at`),
+        size = excluded.size, is_public = excluded.is_public, is_hosted = excluded.is_hosted,
+        stored_at = excluded.stored_at`),
     putManifest: db.prepare(`
       INSERT INTO manifests (digest, media_type) VALUES (?, ?)
       ON CONFLICT (digest) DO UPDATE SET media_type = excluded.media_type`),
     removeManifest: db.prepare('DELETE FROM manifests WHERE digest = ?'),
     removeBlob: db.prepare('DELETE FROM blobs WHERE digest = ?'),
     putLink: db.prepare('INSERT OR REPLACE INTO links (registry, repository, digest, is_public) VALUES (?, ?, ?, ?)'),
+    removeLink: db.prepare('DELETE FROM links WHERE registry = ? AND repository = ? AND digest = ?'),
     putTag: db.prepare(`
       INSERT OR REPLACE INTO tags (registry, repository, tag, digest, fallback, checked_at) VALUES (?, ?, ?, ?, ?, ?)`),
     removeTag: db.prepare('DELETE FROM tags WHERE registry = ? AND repository = ? AND tag = ?'),

@@ -8,6 +8,7 @@ interface BlobRow {
   readonly digest: Digest;
   readonly size: number;
   readonly is_public: number;
+  readonly is_hosted: number;
   readonly stored_at: number;
   readonly media_type: string | null;
 }
@@ -117,6 +118,7 @@ function blobFact(row: BlobRow): BlobFact {
     digest: row.digest,
     size: row.size,
     public: row.is_public === 1,
+    hosted: row.is_hosted === 1,
     storedAt: row.stored_at,
     ...(row.media_type === null ? {} : { mediaType: row.media_type }),
   };
@@ -151,7 +153,7 @@ function pinFact(row: PinRow): Fact {
 
 function prepare(db: Pick<Database.Database, 'prepare'>) {
   const blob = `
-    SELECT digest, size, is_public, stored_at, media_type FROM blobs LEFT JOIN manifests USING (digest)`;
+    SELECT digest, size, is_public, is_hosted, stored_at, media_type FROM blobs LEFT JOIN manifests USING (digest)`;
   const link = 'SELECT registry, repository, digest, is_public FROM links';
   const tag = 'SELECT registry, repository, tag, digest, fallback, checked_at FROM tags';
   const visibility = 'SELECT registry, repository, is_public, checked_at FROM repositories';

@@ -106,6 +106,42 @@ const migrations: readonly string[] = [
     pinned_at INTEGER NOT NULL
   ) STRICT, WITHOUT ROWID;
   `,
+  // `blobs.is_hosted`: not cached but hosted here, and so out of the cap. It is set with the first link of a hosted repository,
+  // whose registry is '', and taken back by nothing but garbage collection.
+  // `referrers`: manifests by the subject they name.
+  `
+  ALTER TABLE blobs ADD COLUMN is_hosted INTEGER NOT NULL DEFAULT 0 CHECK (is_hosted IN (0, 1));
+  DROP INDEX blobs_to_go;
+  CREATE INDEX blobs_to_go ON blobs (used_at, digest) WHERE parents = 0 AND is_hosted = 0;
+  CREATE INDEX hosted_blobs ON blobs (digest) WHERE is_hosted = 1;
+
+  ALTER TABLE totals ADD COLUMN hosted_blobs INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE totals ADD COLUMN hosted_bytes INTEGER NOT NULL DEFAULT 0;
+  CREATE TRIGGER hosted_total_of_added AFTER INSERT ON blobs WHEN NEW.is_hosted = 1 BEGIN
+    UPDATE totals SET hosted_blobs = hosted_blobs + 1, hosted_bytes = hosted_bytes + NEW.size;
+  END;
+  CREATE TRIGGER hosted_total_of_changed AFTER UPDATE OF size, is_hosted ON blobs BEGIN
+    UPDATE totals SET hosted_blobs = hosted_blobs + NEW.is_hosted - OLD.is_hosted,
+      hosted_bytes = hosted_bytes + NEW.is_hosted * NEW.size - OLD.is_hosted * OLD.size;
+  END;
+  CREATE TRIGGER hosted_total_of_removed AFTER DELETE ON blobs WHEN OLD.is_hosted = 1 BEGIN
+    UPDATE totals SET hosted_blobs = hosted_blobs - 1, hosted_bytes = hosted_bytes - OLD.size;
+  END;
+
+  CREATE TABLE referrers (
+    subject       TEXT NOT NULL,
+    digest        TEXT NOT NULL REFERENCES manifests (digest) ON DELETE CASCADE,
+    artifact_type TEXT,
+    annotations   TEXT,
+    PRIMARY KEY (subject, digest)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX referrers_by_digest ON referrers (digest);
+
+  CREATE TRIGGER what_is_held_is_hosted AFTER INSERT ON blobs
+  WHEN NEW.is_hosted = 0 AND EXISTS (SELECT 1 FROM links WHERE digest = NEW.digest AND registry = '') BEGIN
+    UPDATE blobs SET is_hosted = 1 WHERE digest = NEW.digest;
+  END;
+  `,
 ];
 
 /** Brings the file to the newest layout, all or nothing. Throws for a file written by a newer version or another program. */

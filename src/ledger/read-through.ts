@@ -7,6 +7,8 @@ import type {
   Listing,
   Name,
   Page,
+  RepositoryMatches,
+  RepositorySearch,
   Unreferenced,
 } from '../mirror/ports.ts';
 import type { Digest } from '../oci/digest.ts';
@@ -38,6 +40,10 @@ export class ReadThrough {
 
   repositories(page: Page, listing: Listing): Promise<readonly string[]> {
     return this.#inner.repositories(page, listing);
+  }
+
+  searchRepositories(search: RepositorySearch): Promise<RepositoryMatches> {
+    return this.#inner.searchRepositories(search);
   }
 
   leastUsed(page: Parameters<Ledger['leastUsed']>[0]): Promise<readonly Unreferenced[]> {

@@ -1,6 +1,7 @@
 import type { BlobStore } from '../mirror/ports.ts';
-import { algorithmOf, type Digest, digestOf } from '../oci/digest.ts';
-import { type Child, childrenOf, maxManifestBytes } from '../oci/manifest.ts';
+import { readStored } from '../mirror/read-stored.ts';
+import type { Digest } from '../oci/digest.ts';
+import { type Child, childrenOf } from '../oci/manifest.ts';
 import type { BlobFact } from './facts.ts';
 import { readJournal } from './journal.ts';
 import type { FoundBlob, LedgerRefill, Refilled } from './ledger-refill.ts';
@@ -29,6 +30,8 @@ export interface Rebuild {
   /** First the journal in bytes, then what the store has in blobs. */
   readonly onProgress: (progress: { done: number; total: number; unit: 'bytes' | 'blobs' }) => void;
   readonly signal: AbortSignal;
+  /** Brings back what is hosted, whose truth lies elsewhere; gives what could not be, a sentence each. */
+  readonly restoreHosted?: () => Promise<readonly string[]>;
 }
 
 /** In the ledger's notes, for as long as it lives. */
@@ -63,13 +66,20 @@ export async function rebuildLedger(rebuild: Rebuild): Promise<Recovery | undefi
   await findFiles(rebuild, refill, seen);
   await sweep(rebuild, refill, seen);
   seen.lostTags = refill.settleTags(now());
+  const lostHosted = (await rebuild.restoreHosted?.()) ?? [];
 
   const recovered = refill.counts();
   const isFirst = isNew.why === 'first start' && seen.unknown === 0;
   const { reason, setAside } = isNew;
   const recovery = isFirst
     ? undefined
-    : { at: new Date(now()).toISOString(), reason, setAside, recovered, lost: lostOf(seen, recovered) };
+    : {
+        at: new Date(now()).toISOString(),
+        reason,
+        setAside,
+        recovered,
+        lost: [...lostHosted, ...lostOf(seen, recovered)],
+      };
   const report = recovery && { name: recoveryNote, value: JSON.stringify(recovery) };
   refill.end({ removed: fillingNote, ...(report === undefined ? {} : { report }) });
   return recovery;
@@ -153,23 +163,10 @@ async function childrenOfFile(
   store: Rebuild['store'],
 ): Promise<readonly Child[] | undefined> {
   if (mediaType === undefined) return [];
-  if (size > maxManifestBytes) return undefined;
-  const bytes = await readWhole(digest, size, store);
-  if (bytes === undefined || digestOf(bytes, algorithmOf(digest)) !== digest) return undefined;
+  const bytes = await readStored(store, digest);
+  if (bytes?.length !== size) return undefined;
   const children = childrenOf(bytes, mediaType);
   return children.ok ? children.value : undefined;
-}
-
-async function readWhole(digest: Digest, size: number, store: Rebuild['store']): Promise<Uint8Array | undefined> {
-  await using reader = await store.open(digest);
-  if (reader?.size !== size) return undefined;
-  const bytes = new Uint8Array(size);
-  for (let position = 0; position < size; ) {
-    const read = await reader.read(bytes.subarray(position), position);
-    if (read === 0) return undefined;
-    position += read;
-  }
-  return bytes;
 }
 
 async function sweep({ signal }: Rebuild, refill: LedgerRefill, seen: Seen): Promise<void> {

@@ -2,6 +2,8 @@ import Database from 'better-sqlite3';
 import {
   type BlobRecord,
   type Content,
+  type FetchedBlob,
+  type FetchedManifest,
   type Image,
   type ImageName,
   type Ledger,
@@ -11,7 +13,10 @@ import {
   NoRoom,
   type Page,
   type Proof,
+  type RepositoryMatches,
+  type RepositorySearch,
   type TagRecord,
+  type Totals,
   type Unreferenced,
   type UseOrder,
 } from '../mirror/ports.ts';
@@ -20,6 +25,7 @@ import type { Child } from '../oci/manifest.ts';
 import type { Tag } from '../oci/reference.ts';
 import { type Repository, type RepositoryName, repositoryText } from '../oci/repository-name.ts';
 import { DamageWatch } from './damage.ts';
+import { HostedRows } from './hosted-rows.ts';
 import { LedgerRefill } from './ledger-refill.ts';
 import { LedgerRows } from './ledger-rows.ts';
 import { migrate } from './migrations.ts';
@@ -30,7 +36,12 @@ interface BlobRow {
   readonly digest: Digest;
   readonly size: number;
   readonly is_public: number;
+  readonly is_hosted: number;
   readonly stored_at: number;
+}
+
+interface ManifestRow extends BlobRow {
+  readonly media_type: string;
 }
 
 interface UnreferencedRow {
@@ -45,6 +56,14 @@ type EvictableRow = Pick<UnreferencedRow, 'size' | 'is_manifest'>;
 interface RepositoryRow {
   readonly registry: string;
   readonly repository: RepositoryName;
+}
+
+interface SearchRow {
+  readonly repository: RepositoryName;
+  readonly is_last: number;
+  readonly is_match: number;
+  readonly is_stored: number;
+  readonly is_public: number;
 }
 
 interface ImageNameRow extends RepositoryRow {
@@ -66,6 +85,7 @@ const busyTimeoutMs = 2_000;
 export class SqliteLedger implements Ledger {
   /** As they stand, for the journal. */
   readonly rows: LedgerRows;
+  readonly hosted: HostedRows;
   readonly #db: Database.Database;
   readonly #sql: Statements;
   readonly #marks: UseMarks;
@@ -81,14 +101,16 @@ export class SqliteLedger implements Ledger {
     const watched = this.#damage.over(this.#db);
     this.#sql = preparedOrClosed(this.#db, () => prepare(watched));
     this.rows = preparedOrClosed(this.#db, () => new LedgerRows(watched));
+    this.hosted = preparedOrClosed(this.#db, () => new HostedRows(watched));
     this.#marks = new UseMarks((marks) =>
-      this.#transaction(() => {
+      this.transaction(() => {
         for (const [digest, at] of marks) this.#sql.touch.run({ digest, at });
       }),
     );
   }
 
-  #transaction<T>(work: () => T): T {
+  /** One synchronous transaction. @throws {NoRoom} on a full disk */
+  transaction<T>(work: () => T): T {
     try {
       return this.#db.transaction(work)();
     } catch (error) {
@@ -104,40 +126,47 @@ export class SqliteLedger implements Ledger {
     return row && blobRecord(row);
   }
 
-  async addBlob(blob: BlobRecord, repository: Repository | undefined): Promise<void> {
-    this.#transaction(() => {
+  async addBlob(blob: FetchedBlob, repository: Repository | undefined): Promise<BlobRecord> {
+    return this.transaction(() => {
       this.#insertBlob(blob);
       if (repository !== undefined) this.#prove(repository, blob, blob.storedAt);
+      return blobRecord(this.#sql.blob.get(blob.digest) as BlobRow);
     });
   }
 
-  async adoptBlob(blob: Omit<BlobRecord, 'isPublic'>): Promise<void> {
-    this.#transaction(() => {
+  async adoptBlob(blob: Omit<FetchedBlob, 'isPublic'>): Promise<BlobRecord> {
+    return this.transaction(() => {
       this.#insertBlob({ ...blob, isPublic: this.#sql.isVouchedPublic.get(blob.digest) !== undefined });
+      return blobRecord(this.#sql.blob.get(blob.digest) as BlobRow);
     });
   }
 
   async forget(digest: Digest, storedAt?: number): Promise<boolean> {
-    return this.#transaction(() => this.#sql.forget.run({ digest, storedAt: storedAt ?? null }).changes > 0);
+    return this.transaction(() => this.#sql.forget.run({ digest, storedAt: storedAt ?? null }).changes > 0);
   }
 
   async manifest(digest: Digest): Promise<ManifestRecord | undefined> {
-    const row = this.#sql.manifest.get(digest) as (BlobRow & { readonly media_type: string }) | undefined;
-    return row && { ...blobRecord(row), mediaType: row.media_type };
+    const row = this.#sql.manifest.get(digest) as ManifestRow | undefined;
+    return row && manifestRecord(row);
   }
 
-  async addManifest(manifest: ManifestRecord, children: readonly Child[], repository: Repository): Promise<void> {
-    this.#transaction(() => {
+  async addManifest(
+    manifest: FetchedManifest,
+    children: readonly Child[],
+    repository: Repository,
+  ): Promise<ManifestRecord> {
+    return this.transaction(() => {
       this.#insertBlob(manifest);
       this.#sql.addManifest.run(manifest.digest, manifest.mediaType);
       for (const child of children) {
         this.#sql.addChild.run(manifest.digest, child.digest, child.kind, child.size, child.platform ?? null);
       }
       this.#prove(repository, manifest, manifest.storedAt);
+      return manifestRecord(this.#sql.manifest.get(manifest.digest) as ManifestRow);
     });
   }
 
-  #insertBlob(blob: BlobRecord): void {
+  #insertBlob(blob: FetchedBlob): void {
     this.#sql.addBlob.run(blob.digest, blob.size, Number(blob.isPublic), blob.storedAt, blob.storedAt);
   }
 
@@ -150,7 +179,7 @@ export class SqliteLedger implements Ledger {
   }
 
   async link(repository: Repository, proof: Proof, provedAt: number): Promise<void> {
-    this.#transaction(() => this.#prove(repository, proof, provedAt));
+    this.transaction(() => this.#prove(repository, proof, provedAt));
   }
 
   #prove({ registry, name }: Repository, { digest, isPublic }: Proof, at: number): void {
@@ -170,7 +199,7 @@ export class SqliteLedger implements Ledger {
   }
 
   async setTag(repository: Repository, tag: Tag, digest: Digest, checkedAt: number): Promise<TagRecord> {
-    return this.#transaction(() => {
+    return this.transaction(() => {
       const before = this.#tag(repository, tag);
       const fallback = before && this.#fallbackFor(digest, before);
       this.#sql.setTag.run(repository.registry, repository.name, tag, digest, fallback ?? null, checkedAt);
@@ -199,11 +228,11 @@ export class SqliteLedger implements Ledger {
   }
 
   async removeTag({ registry, name }: Repository, tag: Tag): Promise<void> {
-    this.#transaction(() => this.#sql.removeTag.run(registry, name, tag));
+    this.transaction(() => this.#sql.removeTag.run(registry, name, tag));
   }
 
   async settleTag(repository: Repository, tag: Tag): Promise<TagRecord | undefined> {
-    return this.#transaction(() => {
+    return this.transaction(() => {
       const record = this.#tag(repository, tag);
       if (record?.fallback === undefined || !this.#replaces(record.digest, record.fallback)) return record;
       this.#sql.dropFallback.run(repository.registry, repository.name, tag);
@@ -217,7 +246,7 @@ export class SqliteLedger implements Ledger {
   }
 
   async setVisibility({ registry, name }: Repository, isPublic: boolean, checkedAt: number): Promise<void> {
-    this.#transaction(() => this.#sql.setVisibility.run(registry, name, Number(isPublic), checkedAt));
+    this.transaction(() => this.#sql.setVisibility.run(registry, name, Number(isPublic), checkedAt));
   }
 
   async tags({ registry, name }: Repository, { after, limit }: Page): Promise<readonly string[]> {
@@ -234,8 +263,27 @@ export class SqliteLedger implements Ledger {
     }) as string[];
   }
 
+  async searchRepositories({ after, ...search }: RepositorySearch): Promise<RepositoryMatches> {
+    const rows = this.#sql.searchRepositories.all({ ...search, after: after ?? '' }) as SearchRow[];
+    return {
+      matches: rows
+        .filter((row) => row.is_match === 1)
+        .map(({ repository, is_stored, is_public }) => ({
+          name: repository,
+          isStored: is_stored === 1,
+          isPublic: is_public === 1,
+        })),
+      next: rows.find((row) => row.is_last === 1)?.repository,
+    };
+  }
+
   touch(digest: Digest, at: number): void {
     this.#marks.mark(digest, at);
+  }
+
+  /** Writes last uses that are outstanding. */
+  flushMarks(): void {
+    this.#marks.flush();
   }
 
   async leastUsed({
@@ -258,7 +306,7 @@ export class SqliteLedger implements Ledger {
 
   async evict(digest: Digest, inUse: ReadonlySet<Digest>): Promise<readonly Content[]> {
     this.#marks.flush();
-    return this.#transaction(() => {
+    return this.transaction(() => {
       const evicted: Content[] = [];
       const drop = (candidate: Digest, mayBeManifest: boolean): void => {
         const row = this.#sql.evictable.get(candidate) as EvictableRow | undefined;
@@ -282,8 +330,8 @@ export class SqliteLedger implements Ledger {
     return (this.#sql.blobs.all(after ?? '', limit) as BlobRow[]).map(blobRecord);
   }
 
-  async totals(): Promise<{ readonly blobs: number; readonly bytes: number }> {
-    return this.#sql.totals.get() as { readonly blobs: number; readonly bytes: number };
+  async totals(): Promise<Totals> {
+    return this.#sql.totals.get() as Totals;
   }
 
   async namesOf(digest: Digest): Promise<readonly Name[]> {
@@ -344,11 +392,11 @@ export class SqliteLedger implements Ledger {
   }
 
   async addPin(pattern: string, at: number): Promise<void> {
-    this.#transaction(() => this.#sql.addPin.run(pattern, at));
+    this.transaction(() => this.#sql.addPin.run(pattern, at));
   }
 
   async removePin(pattern: string): Promise<boolean> {
-    return this.#transaction(() => this.#sql.removePin.run(pattern).changes > 0);
+    return this.transaction(() => this.#sql.removePin.run(pattern).changes > 0);
   }
 
   /** For filling it anew, before anything uses it. */
@@ -426,7 +474,17 @@ function cannotBeOpened(error: unknown): Error {
 const anyPlatform = '*';
 
 function blobRecord(row: BlobRow): BlobRecord {
-  return { digest: row.digest, size: row.size, isPublic: row.is_public === 1, storedAt: row.stored_at };
+  return {
+    digest: row.digest,
+    size: row.size,
+    isPublic: row.is_public === 1,
+    isHosted: row.is_hosted === 1,
+    storedAt: row.stored_at,
+  };
+}
+
+function manifestRecord(row: ManifestRow): ManifestRecord {
+  return { ...blobRecord(row), mediaType: row.media_type };
 }
 
 function imageName({ registry, repository, tag, digest, checked_at }: ImageNameRow): ImageName {

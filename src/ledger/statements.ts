@@ -48,9 +48,11 @@ const below = `
 
 export function prepare(db: Pick<Database.Database, 'prepare'>) {
   return {
-    blob: db.prepare('SELECT digest, size, is_public, stored_at FROM blobs WHERE digest = ?'),
-    blobs: db.prepare('SELECT digest, size, is_public, stored_at FROM blobs WHERE digest > ? ORDER BY digest LIMIT ?'),
-    totals: db.prepare('SELECT blobs, bytes FROM totals'),
+    blob: db.prepare('SELECT digest, size, is_public, is_hosted, stored_at FROM blobs WHERE digest = ?'),
+    blobs: db.prepare(
+      'SELECT digest, size, is_public, is_hosted, stored_at FROM blobs WHERE digest > ? ORDER BY digest LIMIT ?',
+    ),
+    totals: db.prepare('SELECT blobs, bytes, hosted_blobs AS hostedBlobs, hosted_bytes AS hostedBytes FROM totals'),
     addBlob: db.prepare(`
       INSERT INTO blobs (digest, size, is_public, stored_at, used_at) VALUES (?, ?, ?, ?, ?)
       ON CONFLICT (digest) DO UPDATE SET
@@ -67,11 +69,11 @@ export function prepare(db: Pick<Database.Database, 'prepare'>) {
 
     leastUsed: db.prepare(`
       SELECT digest, size, used_at, EXISTS (SELECT 1 FROM manifests WHERE manifests.digest = blobs.digest) AS is_manifest
-      FROM blobs WHERE parents = 0 AND (used_at, digest) > (@usedAt, @digest) AND NOT ${isFallback('blobs.digest')}
+      FROM blobs WHERE parents = 0 AND is_hosted = 0 AND (used_at, digest) > (@usedAt, @digest) AND NOT ${isFallback('blobs.digest')}
       ORDER BY used_at, digest LIMIT @limit`),
     evictable: db.prepare(`
       SELECT digest, size, EXISTS (SELECT 1 FROM manifests WHERE manifests.digest = blobs.digest) AS is_manifest
-      FROM blobs WHERE digest = ? AND parents = 0 AND NOT ${isFallback('blobs.digest')}`),
+      FROM blobs WHERE digest = ? AND parents = 0 AND is_hosted = 0 AND NOT ${isFallback('blobs.digest')}`),
     childrenOf: db.prepare("SELECT child FROM children WHERE parent = ? AND kind = 'blob'"),
     fallBack: db.prepare(`
       UPDATE tags SET digest = fallback, fallback = NULL, checked_at = 0
@@ -122,7 +124,8 @@ export function prepare(db: Pick<Database.Database, 'prepare'>) {
       WITH RECURSIVE ${below} SELECT COALESCE(SUM(size), 0) FROM blobs WHERE digest IN (SELECT digest FROM down)`),
 
     contentOf: db.prepare(`
-      WITH RECURSIVE ${below} SELECT digest, size FROM blobs WHERE digest IN (SELECT digest FROM down)`),
+      WITH RECURSIVE ${below}
+      SELECT digest, size FROM blobs WHERE is_hosted = 0 AND digest IN (SELECT digest FROM down)`),
 
     pins: db.prepare('SELECT pattern FROM pins ORDER BY pattern'),
     addPin: db.prepare('INSERT OR IGNORE INTO pins (pattern, pinned_at) VALUES (?, ?)'),
@@ -131,7 +134,7 @@ export function prepare(db: Pick<Database.Database, 'prepare'>) {
     publish: db.prepare('UPDATE blobs SET is_public = 1 WHERE digest = ?'),
 
     manifest: db.prepare(`
-      SELECT digest, size, is_public, stored_at, media_type FROM manifests JOIN blobs USING (digest) WHERE digest = ?`),
+      SELECT digest, size, is_public, is_hosted, stored_at, media_type FROM manifests JOIN blobs USING (digest) WHERE digest = ?`),
     addManifest: db.prepare(`
       INSERT OR IGNORE INTO manifests (digest, media_type) VALUES (?, ?)`),
     addChild: db.prepare(`
@@ -170,12 +173,37 @@ export function prepare(db: Pick<Database.Database, 'prepare'>) {
     repositories: db.prepare(`
       SELECT DISTINCT text FROM (
         SELECT registry, repositories.is_public AS is_public,
-          CASE WHEN registry = @defaultRegistry THEN repository ELSE registry || '/' || repository END AS text
+          CASE WHEN registry IN ('', @defaultRegistry) THEN repository ELSE registry || '/' || repository END AS text
         FROM links JOIN manifests USING (digest) LEFT JOIN repositories USING (registry, repository)
       ) WHERE text > @after AND (
         (is_public = 1 AND registry IN (SELECT value FROM json_each(@registries)))
-        OR registry IN (SELECT value FROM json_each(@listPrivate)))
+        OR registry = '' OR registry IN (SELECT value FROM json_each(@listPrivate)))
       ORDER BY text LIMIT @limit`),
+    // From name to name along the primary key: a repository has many links, and all but the first are skipped.
+    searchRepositories: db.prepare(`
+      WITH RECURSIVE names (repository, looked) AS (
+        SELECT (SELECT repository FROM links WHERE registry = @registry AND repository > @after ORDER BY repository LIMIT 1), 1
+        UNION ALL
+        SELECT (
+          SELECT links.repository FROM links
+          WHERE registry = @registry AND links.repository > names.repository ORDER BY links.repository LIMIT 1
+        ), looked + 1
+        FROM names WHERE names.repository IS NOT NULL AND looked < @look
+      ), judged AS (
+        SELECT repository, looked = @look AS is_last,
+          instr(@prefix || repository, @holds) > 0 OR instr(@heldBy, repository) > 0 AS is_match
+        FROM names WHERE repository IS NOT NULL
+      )
+      SELECT repository, is_last, is_match,
+        is_match AND EXISTS (
+          SELECT 1 FROM links CROSS JOIN manifests USING (digest)
+          WHERE links.registry = @registry AND links.repository = judged.repository
+        ) AS is_stored,
+        is_match AND EXISTS (
+          SELECT 1 FROM repositories
+          WHERE registry = @registry AND repositories.repository = judged.repository AND is_public = 1
+        ) AS is_public
+      FROM judged WHERE is_match OR is_last ORDER BY repository`),
 
     takeCleanMark: db.prepare("DELETE FROM facts WHERE name = 'stopped cleanly'"),
     setCleanMark: db.prepare("INSERT OR REPLACE INTO facts (name, value) VALUES ('stopped cleanly', 'yes')"),

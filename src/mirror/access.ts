@@ -2,7 +2,7 @@ import type { Digest } from '../oci/digest.ts';
 import { type Repository, repositoryText } from '../oci/repository-name.ts';
 import { fail, ok, type Result } from '../oci/result.ts';
 import type { Asker } from './asker.ts';
-import { explain } from './explain.ts';
+import { denial, explain } from './explain.ts';
 import { cannotBeAsked, type Failure, type UpstreamFailure } from './failure.ts';
 import { isFresh } from './freshness.ts';
 import { limits } from './limits.ts';
@@ -46,6 +46,16 @@ export class Access {
     return this.prove(repository, content, wanted.kind === 'blob' ? 'blob' : 'manifest', asker);
   }
 
+  /** The same without asking anybody: whether a repository that is linked to the content may serve it to this asker. */
+  mayServe(repository: Repository, content: BlobRecord, asker: Asker): boolean {
+    if (!this.#registries.names().includes(repository.registry)) return false;
+    return (
+      content.isPublic ||
+      !asker.isAnonymousIn(repository) ||
+      this.#registries.of(repository).privateRepositories === 'anyone'
+    );
+  }
+
   /** Before the configured account is used for this asker. */
   async mayAsk(repository: Repository, wanted: Wanted, asker: Asker): Promise<Result<void, Failure>> {
     if (!this.#registries.of(repository).upstream.hasCredentials) return ok(undefined);
@@ -68,10 +78,11 @@ export class Access {
   }
 
   async mayEnter(repository: Repository, wanted: Wanted, asker: Asker): Promise<Result<void, Failure>> {
-    if (!asker.isAnonymous || this.#registries.of(repository).privateRepositories === 'anyone') return ok(undefined);
+    if (!asker.isAnonymousIn(repository) || this.#registries.of(repository).privateRepositories === 'anyone')
+      return ok(undefined);
     const known = await this.#ledger.visibility(repository);
     if (known !== undefined && isFresh(known.checkedAt, limits.visibilityTtlMs, this.#clock.now()))
-      return known.isPublic ? ok(undefined) : fail(onlyForUsers(repository));
+      return known.isPublic ? ok(undefined) : fail(this.#refusal(repository, wanted));
 
     const head = await asker.awaiting(this.#ask(repository, wanted, { anonymously: true }));
     if (head.ok) {
@@ -80,13 +91,19 @@ export class Access {
     }
     if (head.failure.kind === 'denied') {
       await unlessNoRoom(this.#ledger.setVisibility(repository, false, this.#clock.now()));
-      return fail(onlyForUsers(repository));
+      return fail(this.#refusal(repository, wanted));
     }
     // What was seen last holds while the upstream cannot say otherwise: a dead link must not open or close anything.
     if (cannotBeAsked(head.failure) && known !== undefined) {
-      return known.isPublic ? ok(undefined) : fail(onlyForUsers(repository));
+      return known.isPublic ? ok(undefined) : fail(this.#refusal(repository, wanted));
     }
     return fail(explain(head.failure, repository, wanted));
+  }
+
+  #refusal(repository: Repository, wanted: Wanted): Failure {
+    return this.#registries.of(repository).upstream.hasCredentials
+      ? onlyForUsers(repository)
+      : denial(repository, wanted);
   }
 
   async #ask(

@@ -1,16 +1,46 @@
+import type { Repository } from '../oci/repository-name.ts';
 import { fail, type Result } from '../oci/result.ts';
 import type { UpstreamFailure } from './failure.ts';
 import { limits } from './limits.ts';
 
+export type Action = 'pull' | 'push' | 'delete';
+
+export interface Rights {
+  /** In this repository the asker has what everybody may have, and no more. */
+  readonly isAnonymous: (repository: Repository) => boolean;
+  /** Whether the rules of this server let it. */
+  readonly may: (action: Action, repository: Repository) => boolean;
+}
+
+/** The service itself, which has no rules to keep. */
+export const ownRights: Rights = { isAnonymous: () => false, may: () => true };
+
+/** Before it is known who asks. */
+export const noRights: Rights = { isAnonymous: () => true, may: () => false };
+
 /** Who asks, and how long it waited for upstreams. */
 export class Asker {
-  /** Holds no account of this server: gets what everybody may have. */
-  readonly isAnonymous: boolean;
   readonly #endsAt = performance.now() + limits.patienceMs;
   #upstreamMs = 0;
 
-  constructor({ isAnonymous }: { readonly isAnonymous: boolean }) {
-    this.isAnonymous = isAnonymous;
+  #rights: Rights;
+
+  constructor(rights: Rights) {
+    this.#rights = rights;
+  }
+
+  /** Once it is known who it is. */
+  actFor(rights: Rights): void {
+    this.#rights = rights;
+  }
+
+  /** Holds no account of this server, or none that reaches this repository: gets what everybody may have. */
+  isAnonymousIn(repository: Repository): boolean {
+    return this.#rights.isAnonymous(repository);
+  }
+
+  may(action: Action, repository: Repository): boolean {
+    return this.#rights.may(action, repository);
   }
 
   /** Milliseconds. */

@@ -175,14 +175,8 @@ export class Flight {
     this.#visible = size;
     this.#isWhole = true;
     this.movement.moved();
-    await writer.commit();
     const blob = { digest: this.digest, size, isPublic: !withCredentials, storedAt: this.#deps.clock.now() };
-    try {
-      await this.#deps.ledger.addBlob(blob, this.repository);
-    } catch (error) {
-      await this.#deps.store.delete(this.digest, size);
-      throw error;
-    }
+    await writer.commit(() => this.#deps.ledger.addBlob(blob, this.repository));
     return { kind: 'stored' };
   }
 

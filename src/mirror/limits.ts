@@ -10,6 +10,17 @@ export const limits = {
   documentDeadlineMs: 9_000,
   /** How long an answer to "may everybody have this repository?" is believed. */
   visibilityTtlMs: 24 * 60 * 60 * 1000,
+  /** Repositories hosted or cached here that one search finds; more are left out. */
+  maxLocalHits: 1_000,
+  /** Repositories that a search looks at before others have their turn: some milliseconds of SQLite. */
+  repositoriesPerLook: 500,
+  /** How long an upstream's hits for a term are given again. */
+  searchTtlMs: 5 * 60_000,
+  /** Terms whose hits are held in memory, each with up to a hundred of them (about 40 kB). */
+  maxSearches: 200,
+  /** How long an upstream whose search gave nothing is not asked again, if it does not say longer. */
+  searchPauseMs: 30_000,
+  maxSearchesUnderWay: 8,
   /** Manifests held in memory, by the bytes of their bodies. */
   hotManifestBytes: 64 * 1024 * 1024,
   /** How long a blob that did not fit, which only its fill could tell, is passed through without another try. */

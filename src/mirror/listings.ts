@@ -28,6 +28,9 @@ interface Deps {
   readonly registries: Registries;
 }
 
+/** Looked at together, for those among them that the asker may see. */
+const namesAtOnce = 5_000;
+
 export class Listings {
   readonly #deps: Deps;
 
@@ -61,11 +64,30 @@ export class Listings {
     return ok({ tags: names, next, provenance: { kind: 'stale', because: answer.failure } });
   }
 
-  /** What this server can serve without asking anybody. */
-  async catalog(page: Page, defaultRegistry: string | undefined): Promise<CatalogPage> {
+  /**
+   * What this server can serve without asking anybody, as far as this asker may see it.
+   *
+   * @param isForUsers with what upstreams give only to the configured account
+   */
+  async catalog(
+    page: Page,
+    defaultRegistry: string | undefined,
+    { isVisible, isForUsers }: { readonly isVisible: (name: string) => boolean; readonly isForUsers: boolean },
+  ): Promise<CatalogPage> {
     const { registries, ledger } = this.#deps;
-    const listing = { defaultRegistry, registries: registries.names(), listPrivate: registries.namesOpenToAnyone() };
-    const { names, next } = await onePage(page, (wish) => ledger.repositories(wish, listing));
+    const listPrivate = isForUsers ? registries.names() : registries.namesOpenToAnyone();
+    const listing = { defaultRegistry, registries: registries.names(), listPrivate };
+    const { names, next } = await onePage(page, async ({ after, limit }) => {
+      const visible: string[] = [];
+      for (let from = after; visible.length < limit; ) {
+        const wish = { limit: Math.max(limit, namesAtOnce), ...(from === undefined ? {} : { after: from }) };
+        const found = await ledger.repositories(wish, listing);
+        visible.push(...found.filter(isVisible));
+        from = found.at(-1);
+        if (found.length < wish.limit) break;
+      }
+      return visible.slice(0, limit);
+    });
     return { repositories: names, next };
   }
 }
@@ -75,7 +97,7 @@ function passedOn({ tags, next }: UpstreamTags): TagsPage {
 }
 
 /** Asks for one name more than is wanted, to know whether there is a next page. */
-async function onePage(
+export async function onePage(
   { after, limit }: Page,
   read: (page: Page) => Promise<readonly string[]>,
 ): Promise<{ readonly names: readonly string[]; readonly next: URLSearchParams | undefined }> {

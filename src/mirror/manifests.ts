@@ -15,6 +15,7 @@ import {
   NoRoom,
   type UpstreamManifest,
 } from './ports.ts';
+import { readStored } from './read-stored.ts';
 import type { Registries } from './registries.ts';
 import { setAside } from './set-aside.ts';
 import { type Shared, SingleFlight } from './single-flight.ts';
@@ -50,26 +51,13 @@ export class Manifests {
   async read(digest: Digest): Promise<Manifest | undefined> {
     const record = await this.#deps.ledger.manifest(digest);
     if (record === undefined) return undefined;
-    const bytes = this.#hot.get(digest) ?? (await this.#readStored(record));
-    if (bytes === undefined) {
+    const bytes = this.#hot.get(digest) ?? (await readStored(this.#deps.store, digest));
+    if (bytes?.length !== record.size) {
       await setAside(record, this.#deps);
       return undefined;
     }
     this.#hot.set(digest, bytes);
     return { record, bytes, stored: true };
-  }
-
-  async #readStored({ digest, size }: ManifestRecord): Promise<Uint8Array | undefined> {
-    await using reader = await this.#deps.store.open(digest);
-    if (reader?.size !== size) return undefined;
-    const bytes = Buffer.alloc(size);
-    let filled = 0;
-    while (filled < size) {
-      const count = await reader.read(bytes.subarray(filled), filled);
-      if (count === 0) return undefined;
-      filled += count;
-    }
-    return digestOf(bytes, algorithmOf(digest)) === digest ? bytes : undefined;
   }
 
   /** From the upstream, once for all who ask for the same at the same time. Not bound to any one request. */
@@ -99,11 +87,12 @@ export class Manifests {
     const mediaType = mediaTypeOf(bytes, answer.mediaType);
     const children = childrenOf(bytes, mediaType);
     if (!children.ok) return fail({ kind: 'wrong-answer', reason: children.failure.reason });
-    const record: ManifestRecord = {
+    const record = {
       digest,
       mediaType,
       size: bytes.length,
       isPublic: !withCredentials,
+      isHosted: false,
       storedAt: this.#deps.clock.now(),
     };
     const stored = await this.#store(record, bytes, children.value, repository);
@@ -111,7 +100,7 @@ export class Manifests {
     return ok({ record, bytes, stored });
   }
 
-  /** False when there is no room for it. It is not evicted meanwhile; an eviction that has begun is noticed at the end. */
+  /** False when there is no room for it. It is not evicted meanwhile. */
   async #store(
     record: ManifestRecord,
     bytes: Uint8Array,
@@ -133,21 +122,16 @@ export class Manifests {
     repository: Repository,
   ): Promise<boolean> {
     const { store, ledger } = this.#deps;
-    const { digest, storedAt } = record;
-    const isKnown = (await this.read(digest)) !== undefined;
-    if (!isKnown && !(await store.put(digest, bytes))) return false;
+    const add = () => ledger.addManifest(record, children, repository);
     try {
-      await ledger.addManifest(record, children, repository);
+      const isKnown = (await this.read(record.digest)) !== undefined;
+      if (!isKnown) return await store.put(record.digest, bytes, add);
+      await add();
+      return true;
     } catch (error) {
-      // Another repository's fetch of the same may have been recorded.
-      if ((await ledger.blob(digest)) === undefined) await store.delete(digest);
       if (error instanceof NoRoom) return false;
       throw error;
     }
-    // The file that was there may have been one that was about to be deleted.
-    if ((await store.has(digest)) || (await store.put(digest, bytes))) return true;
-    await ledger.forget(digest, storedAt);
-    return false;
   }
 
   /** Resolves when no fetch is under way. */

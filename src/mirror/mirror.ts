@@ -9,6 +9,7 @@ import { PullBlob } from './pull-blob.ts';
 import { PullManifest } from './pull-manifest.ts';
 import { Refetch } from './refetch.ts';
 import type { Registries } from './registries.ts';
+import { Search } from './search.ts';
 import { Tags } from './tags.ts';
 
 export interface MirrorDeps {
@@ -25,8 +26,12 @@ export interface Mirror {
   readonly manifests: PullManifest;
   readonly blobs: PullBlob;
   readonly listings: Listings;
+  readonly search: Search;
   readonly flights: Flights;
   readonly refetch: Refetch;
+  readonly access: Access;
+  /** By digest, whoever stored them. */
+  readonly stored: Pick<Manifests, 'read'>;
   /** Breaks off what can be taken up again, and waits for what cannot. */
   stop(): Promise<void>;
 }
@@ -40,7 +45,10 @@ export function createMirror(deps: MirrorDeps): Mirror {
     manifests: new PullManifest({ ...deps, access, manifests, tags }),
     blobs: new PullBlob({ ...deps, access, flights }),
     listings: new Listings({ ...deps, access }),
+    search: new Search(deps),
     flights,
+    access,
+    stored: manifests,
     refetch: new Refetch({ ...deps, flights, manifests }),
     stop: async () => {
       await Promise.all([flights.stop(), manifests.idle()]);

@@ -53,34 +53,41 @@ export interface BlobWriter extends AsyncDisposable {
   read(target: Uint8Array, position: number): Promise<number>;
   /** True if what was written is what the digest says. Ends the writing: call once, before `commit` or `discard`. */
   verify(): boolean;
-  /** Makes the bytes durable under their digest. Throws when `verify` has not agreed. */
-  commit(): Promise<void>;
+  /**
+   * Makes the bytes durable under their digest, and has them recorded before anything else happens to the digest. Throws when
+   * `verify` has not agreed, or when `record` does: the bytes are then kept for the next writer.
+   */
+  commit(record: Recording): Promise<void>;
   /** Throws the bytes away. Safe to call twice. */
   discard(): Promise<void>;
   /** Keeps the bytes readable past commit and disposal; undefined when they are let go of already. */
   hold(): AsyncDisposable | undefined;
 }
 
+/**
+ * Tells the ledger of stored bytes. Called by the store while nothing else happens to the digest, so that what the ledger says and
+ * what lies there never part. Gives what the ledger says then.
+ */
+export type Recording = () => Promise<Pick<BlobRecord, 'isHosted'>>;
+
 export interface BlobStore {
   open(digest: Digest): Promise<BlobReader | undefined>;
   /** Continues what an earlier writer left of this digest, or starts anew. For what the ledger does not have. */
   begin(digest: Digest): Promise<BlobWriter>;
-  /** Stores something small that the ledger does not have in one go, durably. False when the cap or the disk has no room. Throws if the digest is wrong. */
-  put(digest: Digest, bytes: Uint8Array): Promise<boolean>;
-  /** After whatever is being done to this digest. */
-  has(digest: Digest): Promise<boolean>;
+  /** Stores something small in one go, durably, and has it recorded. False when the cap or the disk has no room. Throws if the digest is wrong. */
+  put(digest: Digest, bytes: Uint8Array, record: Recording): Promise<boolean>;
   /**
-   * Gives back the room the blob was counted with: `counted` bytes or, where nobody knows, what its file has. Whoever passes
-   * `counted` does so once per blob. Readers keep what they have open, and its room.
+   * For what the ledger has forgotten: gives back the `counted` bytes it was counted with, once per blob. What was stored anew
+   * since stays. Readers keep what they have open, and its room.
    */
-  delete(digest: Digest, counted?: number): Promise<void>;
-  /** Puts a damaged blob, counted with so many bytes, where nothing serves it. It stays a leftover until room is needed. */
+  delete(digest: Digest, counted: number): Promise<void>;
+  /** The same for a damaged blob, which is put where nothing serves it. It stays a leftover until room is needed. */
   quarantine(digest: Digest, counted: number): Promise<void>;
   /** Counts as reading it, until the hold is let go of: what is held is not evicted. */
   hold(digest: Digest): Promise<AsyncDisposable>;
   /** The blobs that somebody is reading, writing or holding. */
   inUse(): Promise<ReadonlySet<Digest>>;
-  /** What of them is stored, in bytes. */
+  /** What of them is stored and counted, in bytes. */
   bytesInUse(): Promise<number>;
   /** On a full disk: lets go of some room that is kept for that case. False when there is none any more. */
   dropBallast(): Promise<boolean>;
@@ -114,13 +121,25 @@ export interface BlobRecord {
   readonly size: number;
   /** An upstream gave it, or vouched for it, to a request without credentials: anybody may have it. */
   readonly isPublic: boolean;
+  /** A repository of this server holds it, or held it until a moment ago: it does not count against the cap, and never makes room. */
+  readonly isHosted: boolean;
   /** Milliseconds since 1970. */
   readonly storedAt: number;
+}
+
+/** What an upstream gave. */
+export type FetchedBlob = Omit<BlobRecord, 'isHosted'>;
+
+/** The bytes that the cap counts for it. */
+export function countedBytes({ size, isHosted }: Pick<BlobRecord, 'size' | 'isHosted'>): number {
+  return isHosted ? 0 : size;
 }
 
 export interface ManifestRecord extends BlobRecord {
   readonly mediaType: string;
 }
+
+export type FetchedManifest = Omit<ManifestRecord, 'isHosted'>;
 
 export interface TagRecord {
   readonly digest: Digest;
@@ -180,6 +199,14 @@ export interface Image {
   readonly completePlatforms: readonly string[];
 }
 
+export interface Totals {
+  readonly blobs: number;
+  readonly bytes: number;
+  /** Of these, what is hosted. */
+  readonly hostedBlobs: number;
+  readonly hostedBytes: number;
+}
+
 export interface Page {
   /** Names after this one, in byte order; from the first when absent. */
   readonly after?: string;
@@ -190,11 +217,11 @@ export interface Page {
 export interface Ledger {
   blob(digest: Digest): Promise<BlobRecord | undefined>;
   /** Records a stored blob and that `repository` was proved to hold it. A public blob never becomes private again. */
-  addBlob(blob: BlobRecord, repository: Repository | undefined): Promise<void>;
+  addBlob(blob: FetchedBlob, repository: Repository | undefined): Promise<BlobRecord>;
   /**
    * Records a stored blob that nothing more is known of. It is public if an upstream is known to have given it to everybody.
    */
-  adoptBlob(blob: Omit<BlobRecord, 'isPublic'>): Promise<void>;
+  adoptBlob(blob: Omit<FetchedBlob, 'isPublic'>): Promise<BlobRecord>;
   /**
    * The bytes are gone: forgets the blob, and the manifest they were. Links and tags stay, they are still true. False when
    * it was not known, or somebody else has just done so: of several, one gets to clear the bytes away. With `storedAt`, only
@@ -204,7 +231,7 @@ export interface Ledger {
 
   manifest(digest: Digest): Promise<ManifestRecord | undefined>;
   /** Records a stored manifest with its children, as a blob too, and links it to the repository. */
-  addManifest(manifest: ManifestRecord, children: readonly Child[], repository: Repository): Promise<void>;
+  addManifest(manifest: FetchedManifest, children: readonly Child[], repository: Repository): Promise<ManifestRecord>;
   /** The size that a manifest of this repository states for the digest. */
   statedSize(repository: Repository, digest: Digest): Promise<number | undefined>;
 
@@ -231,6 +258,8 @@ export interface Ledger {
   tags(repository: Repository, page: Page): Promise<readonly string[]>;
   /** Names of repositories of which at least one manifest is stored, as clients of this server write them. */
   repositories(page: Page, listing: Listing): Promise<readonly string[]>;
+  /** Looks at some repositories of one registry, by name, for a text. */
+  searchRepositories(search: RepositorySearch): Promise<RepositoryMatches>;
 
   /**
    * Last use, batched: recorded within a second or so, and on close. Using a manifest is using the images that it is part
@@ -248,7 +277,7 @@ export interface Ledger {
 
   /** Records in digest order. */
   blobs(page: Page): Promise<readonly BlobRecord[]>;
-  totals(): Promise<{ readonly blobs: number; readonly bytes: number }>;
+  totals(): Promise<Totals>;
   /** Where the blob is known to be had. */
   namesOf(digest: Digest): Promise<readonly Name[]>;
   /** Names of the images of which the blob is part; at most `limit`. */
@@ -256,7 +285,7 @@ export interface Ledger {
   /** All stored images, by name. */
   imageNames(page: { readonly after?: ImageName; readonly limit: number }): Promise<readonly ImageName[]>;
   image(digest: Digest): Promise<Image | undefined>;
-  /** All that is stored at and below these, each once. */
+  /** All that is cached at and below these, each once; what is hosted does not count. */
   contentOf(digests: readonly Digest[]): Promise<readonly Content[]>;
 
   /** Patterns pinned at run time, as the operator wrote them. */
@@ -279,6 +308,35 @@ export interface Listing {
   readonly registries: readonly string[];
   /** Registries of which all repositories are listed. */
   readonly listPrivate: readonly string[];
+}
+
+export interface RepositorySearch {
+  readonly registry: string;
+  /** Stands in front of each name where `holds` is looked for, such as `ghcr.io/`. */
+  readonly prefix: string;
+  /** Names that this is a part of, in lower case; the empty text is part of all. */
+  readonly holds: string;
+  /** Names that are part of this, too; of the empty text, none. */
+  readonly heldBy: string;
+  /** Names after this one, in byte order; from the first when absent. */
+  readonly after?: string | undefined;
+  /** How many repositories are looked at, which is the work that is done. */
+  readonly look: number;
+}
+
+export interface RepositoryMatches {
+  /** By name. */
+  readonly matches: readonly RepositoryMatch[];
+  /** The last name that was looked at, where there may be more. */
+  readonly next: string | undefined;
+}
+
+interface RepositoryMatch {
+  readonly name: RepositoryName;
+  /** At least one manifest of it is stored. */
+  readonly isStored: boolean;
+  /** Its upstream was seen to give it to everybody. */
+  readonly isPublic: boolean;
 }
 
 // ---- upstream -------------------------------------------------------------------------------------------------------
@@ -321,6 +379,16 @@ export interface UpstreamTags {
   readonly withCredentials: boolean;
 }
 
+/** A repository as the upstream's own search has it. */
+export interface UpstreamHit {
+  readonly name: RepositoryName;
+  /** One line, without control characters. */
+  readonly description: string;
+  readonly stars: number;
+  readonly isOfficial: boolean;
+  readonly isAutomated: boolean;
+}
+
 /** One registry of the configuration, behind all its endpoints. */
 export interface Upstream {
   readonly registry: string;
@@ -336,4 +404,6 @@ export interface Upstream {
     ask: Ask,
   ): Promise<Result<UpstreamBlob, UpstreamFailure>>;
   listTags(name: RepositoryName, query: URLSearchParams, ask: Ask): Promise<Result<UpstreamTags, UpstreamFailure>>;
+  /** Its best hits, without the account; absent where it has no search, or must not be asked. */
+  readonly search?: (query: string) => Promise<Result<readonly UpstreamHit[], UpstreamFailure>>;
 }

@@ -4,6 +4,8 @@ import type { UpstreamFailure } from './failure.ts';
 export type Provenance =
   /** From the cache, without asking anybody. */
   | { readonly kind: 'hit'; readonly since: number }
+  /** What this server hosts: there is nobody else to ask. */
+  | { readonly kind: 'hosted' }
   /** From the upstream. `detail` says why it was not stored, where it was not. */
   | {
       readonly kind: 'miss';

@@ -1,5 +1,5 @@
 import type { Digest } from '../oci/digest.ts';
-import { type ByteRange, type RangeRequest, resolveRange } from '../oci/range.ts';
+import { type RangeRequest, resolveRange } from '../oci/range.ts';
 import type { Repository } from '../oci/repository-name.ts';
 import { fail, ok, type Result } from '../oci/result.ts';
 import { type Access, notAbout } from './access.ts';
@@ -13,20 +13,13 @@ import type { Flights, Joined } from './flights.ts';
 import { limits } from './limits.ts';
 import type { BlobStore, Clock, Ledger, UpstreamBlob } from './ports.ts';
 import { missed, type Provenance } from './provenance.ts';
+import { type PulledBlob, partOf, pulledBlob } from './pulled-blob.ts';
 import type { Registries } from './registries.ts';
 import { setAside } from './set-aside.ts';
 import { StoredBody } from './stored-body.ts';
 import { unlessNoRoom } from './unless-no-room.ts';
 import { UpstreamBody } from './upstream-body.ts';
 import { vouchesFor } from './vouch.ts';
-
-/** To be disposed by its taker. */
-export interface PulledBlob extends AsyncDisposable {
-  readonly body: BlobBody;
-  /** What of the body to send; undefined for all of it. */
-  readonly range: ByteRange | undefined;
-  readonly provenance: Provenance;
-}
 
 export interface BlobHead {
   readonly size: number | undefined;
@@ -59,7 +52,7 @@ export class PullBlob {
     for (;;) {
       const opened = await this.#openStored(repository, digest, asker);
       if (!opened.ok) return opened;
-      if (opened.value !== undefined) return withRange(opened.value.body, range, opened.value.provenance);
+      if (opened.value !== undefined) return partOf(opened.value.body, range, opened.value.provenance);
 
       const mayAsk = await this.#deps.access.mayAsk(repository, { kind: 'blob', digest }, asker);
       if (!mayAsk.ok) return mayAsk;
@@ -119,7 +112,7 @@ export class PullBlob {
     { flight, body, collapsed }: Joined,
     range: RangeRequest | undefined,
   ): Promise<Result<PulledBlob, Failure>> {
-    const pulled = await withRange(body, range, missed(true, collapsed));
+    const pulled = await partOf(body, range, missed(true, collapsed));
     if (!pulled.ok || range === undefined || body.size === undefined || pulled.value.range === undefined) return pulled;
     if (!mayGoAside(range, pulled.value.range, body.size)) return pulled;
     const { upstream } = this.#deps.registries.of(repository);
@@ -132,7 +125,7 @@ export class PullBlob {
       name: repository.name,
       digest: flight.digest,
     });
-    return withRange(aside, range, pulled.value.provenance);
+    return partOf(aside, range, pulled.value.provenance);
   }
 
   /**
@@ -175,21 +168,4 @@ async function answered(
     );
   }
   return answer;
-}
-
-async function withRange(
-  body: BlobBody,
-  range: RangeRequest | undefined,
-  provenance: Provenance,
-): Promise<Result<PulledBlob, Failure>> {
-  // Without a size there is no range to speak of: the whole body is the answer (RFC 9110 14.2).
-  if (range === undefined || body.size === undefined) return ok(pulledBlob(body, undefined, provenance));
-  const part = resolveRange(range, body.size);
-  if (part !== undefined) return ok(pulledBlob(body, part, provenance));
-  await body[Symbol.asyncDispose]();
-  return fail({ kind: 'range-not-satisfiable', size: body.size });
-}
-
-function pulledBlob(body: BlobBody, range: ByteRange | undefined, provenance: Provenance): PulledBlob {
-  return { body, range, provenance, [Symbol.asyncDispose]: () => body[Symbol.asyncDispose]() };
 }

@@ -1,5 +1,5 @@
 import type { Digest } from '../oci/digest.ts';
-import { Asker } from './asker.ts';
+import { Asker, ownRights } from './asker.ts';
 import type { Flights } from './flights.ts';
 import type { Manifests } from './manifests.ts';
 import type { Ledger } from './ports.ts';
@@ -30,7 +30,7 @@ export class Refetch {
         if (fetched.ok && fetched.value.stored) return true;
         continue;
       }
-      const joined = await this.#deps.flights.join(repository, digest, new Asker({ isAnonymous: false }));
+      const joined = await this.#deps.flights.join(repository, digest, new Asker(ownRights));
       if (!joined.ok) continue;
       await joined.value.body[Symbol.asyncDispose]();
       if ((await joined.value.flight.landed).kind === 'stored') return true;

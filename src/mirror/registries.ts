@@ -28,6 +28,11 @@ export class Registries {
     return [...this.#registries.keys()];
   }
 
+  /** The registry's own search, where it has one that may be asked. */
+  searchOf(registry: string): Upstream['search'] {
+    return this.#registries.get(registry)?.upstream.search;
+  }
+
   namesOpenToAnyone(): string[] {
     return this.names().filter((name) => this.#registries.get(name)?.privateRepositories === 'anyone');
   }

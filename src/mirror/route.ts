@@ -18,6 +18,8 @@ export type BadRoute =
   | { readonly kind: 'name-unknown'; readonly reason: string };
 
 const dockerHub = 'docker.io';
+/** Where Docker Hub's official images lie: its own name for what others call `alpine`. */
+export const officialPrefix = 'library/';
 /** Names under which clients know Docker Hub's hosts. */
 const dockerHubHosts = new Set(['index.docker.io', 'registry-1.docker.io']);
 
@@ -58,6 +60,11 @@ export function route(name: string, ns: string | undefined, table: RoutingTable)
   return ok({ kind: 'upstream', repository: { registry, name: canonical.value } });
 }
 
+/** Whether it is one of Docker's own images, as Docker Hub keeps them. */
+export function isOfficial({ registry, name }: Repository): boolean {
+  return registry === dockerHub && name.startsWith(officialPrefix);
+}
+
 function isPrivate(name: RepositoryName, { privatePatterns }: RoutingTable): boolean {
   return privatePatterns.some((pattern) => pattern.matches(name));
 }
@@ -81,7 +88,7 @@ function canonicalRegistry(host: string): string {
 }
 
 /** Named twice or more is named once, so that a canonical name stays what it is however it is asked for. */
-function registryInFront(name: string, table: RoutingTable): (Named & { readonly rest: string }) | undefined {
+export function registryInFront(name: string, table: RoutingTable): (Named & { readonly rest: string }) | undefined {
   let found: (Named & { readonly rest: string }) | undefined;
   for (let rest = name; ; rest = found.rest) {
     const slash = rest.indexOf('/');
@@ -92,7 +99,7 @@ function registryInFront(name: string, table: RoutingTable): (Named & { readonly
 }
 
 function underLibrary(name: RepositoryName): RepositoryName {
-  return name.includes('/') ? name : (`library/${name}` as RepositoryName);
+  return name.includes('/') ? name : (`${officialPrefix}${name}` as RepositoryName);
 }
 
 function printable(text: string): string {

@@ -25,7 +25,7 @@ export function parseDigest(text: string): Result<Digest, BadDigest> {
   return ok(text as Digest);
 }
 
-function isAlgorithm(text: string): text is DigestAlgorithm {
+export function isAlgorithm(text: string): text is DigestAlgorithm {
   return Object.hasOwn(hexLength, text);
 }
 

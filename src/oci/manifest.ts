@@ -60,8 +60,65 @@ export function mediaTypeOf(bytes: Uint8Array, header: string): string {
   return stated.success && isKnownType(stated.data.mediaType) ? stated.data.mediaType : header;
 }
 
-function isKnownType(mediaType: string): boolean {
+export function isKnownType(mediaType: string): boolean {
   return isIndexType(mediaType) || isImageType(mediaType) || isArtifactType(mediaType);
+}
+
+/** Why a manifest that somebody pushes is none of this type, if it is none: more than is asked of one that an upstream has. */
+export function flawOf(bytes: Uint8Array, mediaType: string): string | undefined {
+  if (!isIndexType(mediaType) && !isImageType(mediaType)) return undefined;
+  const shape = isIndexType(mediaType) ? pushedIndex : pushedImage;
+  const parsed = shape.safeParse(parseJson(bytes));
+  return parsed.success ? undefined : notValid(parsed.error);
+}
+
+const pushedImage = z.looseObject({ schemaVersion: z.literal(2), layers: z.array(z.unknown()) });
+const pushedIndex = z.looseObject({ schemaVersion: z.literal(2), manifests: z.array(z.unknown()) });
+
+/** In one line. */
+function notValid({ issues }: z.ZodError): string {
+  const problems = issues
+    .slice(0, maxProblems)
+    .map(({ path, message }) => `${z.core.toDotPath(path) || 'it'}: ${message}`);
+  return `the manifest is not valid: ${problems.join('; ')}`;
+}
+
+const maxProblems = 3;
+
+/** What the manifest says of its own type, undefined where it says nothing; a failure for what is no JSON object. */
+export function statedTypeOf(bytes: Uint8Array): Result<string | undefined, { readonly reason: string }> {
+  const json = z.looseObject({ mediaType: z.string().optional() }).safeParse(parseJson(bytes));
+  return json.success
+    ? ok(json.data.mediaType)
+    : fail({ reason: 'the manifest is no JSON object, or its mediaType no text' });
+}
+
+/** What a manifest says of itself to those who look for what refers to something. */
+export interface Kinship {
+  /** What it is about. A relation only: the subject may be missing. */
+  readonly subject: Digest | undefined;
+  readonly artifactType: string | undefined;
+  readonly annotations: Readonly<Record<string, string>> | undefined;
+}
+
+const kinship = z.object({
+  subject: z.object({ digest: digestField }).nullish(),
+  artifactType: z.string().nullish(),
+  annotations: z.record(z.string(), z.string()).nullish(),
+  config: z.object({ mediaType: z.string().nullish() }).nullish(),
+});
+
+/** distribution-spec "Listing Referrers": where a manifest names no artifact type it is its config's, and an index has none. */
+export function kinshipOf(bytes: Uint8Array, mediaType: string): Result<Kinship, { readonly reason: string }> {
+  const parsed = kinship.safeParse(parseJson(bytes));
+  if (!parsed.success) return fail({ reason: notValid(parsed.error) });
+  const { subject, artifactType, annotations, config } = parsed.data;
+  const ofConfig = isIndexType(mediaType) ? undefined : config?.mediaType;
+  return ok({
+    subject: subject?.digest,
+    artifactType: (artifactType || ofConfig) ?? undefined,
+    annotations: annotations ?? undefined,
+  });
 }
 
 /** Undefined for what is no JSON. */
@@ -86,7 +143,7 @@ export function childrenOf(
   const json = parseJson(bytes);
   if (json === undefined) return fail({ reason: 'the manifest is not JSON' });
   const children = readChildren(json, mediaType);
-  if (!children.success) return fail({ reason: `the manifest is not valid: ${z.prettifyError(children.error)}` });
+  if (!children.success) return fail({ reason: notValid(children.error) });
   return ok([...new Map(children.data.map((child) => [child.digest, child])).values()]);
 }
 
@@ -121,4 +178,35 @@ function blobsOf(descriptors: readonly z.output<typeof descriptor>[]): Child[] {
 function platformText(platform: z.output<typeof platformField> | null | undefined): string | undefined {
   if (platform === null || platform === undefined) return undefined;
   return [platform.os, platform.architecture, platform.variant].filter((part) => part).join('/');
+}
+
+/** An entry of an index as it describes itself. */
+export interface ListedManifest {
+  readonly digest: Digest;
+  readonly size: number;
+  readonly mediaType: string;
+  readonly artifactType: string | undefined;
+  readonly annotations: Readonly<Record<string, string>> | undefined;
+}
+
+const listed = z.object({
+  manifests: listOf(
+    descriptor.extend({
+      mediaType: z.string(),
+      artifactType: z.string().nullish(),
+      annotations: z.record(z.string(), z.string()).nullish(),
+    }),
+  ),
+});
+
+/** What an index lists; nothing for what is no index, or none that can be read. */
+export function listedIn(bytes: Uint8Array, mediaType: string): readonly ListedManifest[] {
+  const parsed = isIndexType(mediaType) ? listed.safeParse(parseJson(bytes)) : undefined;
+  return (parsed?.data?.manifests ?? []).map(({ digest, size, mediaType, artifactType, annotations }) => ({
+    digest,
+    size,
+    mediaType,
+    artifactType: artifactType ?? undefined,
+    annotations: annotations ?? undefined,
+  }));
 }

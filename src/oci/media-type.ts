@@ -1,6 +1,8 @@
+export const ociIndex = 'application/vnd.oci.image.index.v1+json';
+
 /** Media types of manifests, and what we ask upstreams for. */
 const mediaTypes = {
-  ociIndex: 'application/vnd.oci.image.index.v1+json',
+  ociIndex,
   ociManifest: 'application/vnd.oci.image.manifest.v1+json',
   ociArtifact: 'application/vnd.oci.artifact.manifest.v1+json',
   dockerList: 'application/vnd.docker.distribution.manifest.list.v2+json',

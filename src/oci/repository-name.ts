@@ -22,11 +22,22 @@ export function parseRepositoryName(text: string): Result<RepositoryName, { read
 
 /** The canonical name of a repository: what access, links, catalog, logs and metrics speak of. */
 export interface Repository {
-  /** As it stands in an image reference: `docker.io`, `ghcr.io`, `registry.lan:5000`. */
+  /** As it stands in an image reference: `docker.io`, `ghcr.io`, `registry.lan:5000`; {@link hosted} for this server's own. */
   readonly registry: string;
   readonly name: RepositoryName;
 }
 
+/** Stands for the registry of what is hosted here: its names have none in front. */
+export const hosted = '';
+
+export function hostedRepository(name: RepositoryName): Repository {
+  return { registry: hosted, name };
+}
+
+export function isHosted({ registry }: Repository): boolean {
+  return registry === hosted;
+}
+
 export function repositoryText({ registry, name }: Repository): string {
-  return `${registry}/${name}`;
+  return registry === hosted ? name : `${registry}/${name}`;
 }

@@ -2,15 +2,25 @@ import { randomUUID } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
 import { access, constants, open, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type BlobReader, type BlobStore, type BlobWriter, type Leftover, NoRoom } from '../mirror/ports.ts';
+import type { HostedStore } from '../hosted/ports.ts';
+import {
+  type BlobReader,
+  type BlobRecord,
+  type BlobStore,
+  type BlobWriter,
+  countedBytes,
+  type Leftover,
+  NoRoom,
+  type Recording,
+} from '../mirror/ports.ts';
 import { algorithmOf, type Digest, digestOf } from '../oci/digest.ts';
+import { Turns } from '../ops/turns.ts';
 import type { Budget } from './budget.ts';
 import { openWriter } from './disk-blob-writer.ts';
 import { diskSpace, ensureDirectory, isDiskFull, renameDurably, sizeOf, unlessMissing } from './files.ts';
 import { Holds } from './holds.ts';
 import { digestOfFile, digestOfLeftover, Layout } from './layout.ts';
 import { Room } from './room.ts';
-import { Turns } from './turns.ts';
 
 interface Options {
   /** Bytes of the disk to be left for others; by default a part of it. */
@@ -28,9 +38,19 @@ const ballastBytes = 1024 * 1024;
 /** What is left for others by default: this share of the disk, and no more than so many bytes. */
 const defaultMinFree = { share: 0.05, maxBytes: 1024 ** 3 };
 
-/** Blobs as files named by their digest. Invariant: a path under `blobs/` exists only with verified content. */
-export class DiskBlobStore implements BlobStore {
+type Known = Pick<BlobRecord, 'size' | 'isHosted'>;
+
+/**
+ * Blobs as files named by their digest. Invariant: a path under `blobs/` exists only with verified content.
+ *
+ * Whatever changes a file under `blobs/` takes the digest's turn, looks there at what the ledger says of it, and has the
+ * ledger told before the turn ends. So at the end of every turn a file that the ledger has as cached is counted, and one that it
+ * has as hosted is not. A file of which the ledger says nothing is somebody's to clear away: it is written over, never relied on.
+ */
+export class DiskBlobStore implements BlobStore, HostedStore {
   readonly room: Room;
+  /** What the ledger says of a digest; set once there is a ledger. */
+  lookUp: (digest: Digest) => Promise<Known | undefined> = () => Promise.resolve(undefined);
   readonly #layout: Layout;
   readonly #turns = new Turns<Digest>();
   /** Who has a file under blobs/ open, and who a partial one. */
@@ -94,18 +114,43 @@ export class DiskBlobStore implements BlobStore {
   }
 
   begin(digest: Digest): Promise<BlobWriter> {
-    const land = () => this.room.relieving(0, () => this.#turns.take(digest, () => this.#land(digest)));
+    const land = (partial: { readonly size: number }, record: Recording) =>
+      this.room.relieving(0, () => this.#turns.take(digest, () => this.#land(digest, partial.size, record)));
     const place = { layout: this.#layout, room: this.room, partials: this.#heldPartials, blobs: this.#held, land };
     return this.room.relieving(0, () => this.#turns.take(digest, () => openWriter(digest, place)));
   }
 
-  /** The bytes are counted for the partial file already. */
-  async #land(digest: Digest): Promise<void> {
+  /** False when it was stored by somebody else meanwhile: the partial file is of no use then. */
+  async #land(digest: Digest, size: number, record: Recording): Promise<boolean> {
+    const known = await this.#stored(digest);
+    if (known?.isSound === true) {
+      await record();
+      return false;
+    }
+    // Counted for the partial file already, and counted on for the blob.
+    const isHosted = await this.#place(digest, this.#layout.leftover('partial', digest), record);
+    this.room.budget.release((isHosted ? size : 0) + countedOf(known));
+    return true;
+  }
+
+  /** What the ledger says of it, and whether the file is there as it says. */
+  async #stored(digest: Digest): Promise<(Known & { readonly isSound: boolean }) | undefined> {
+    const known = await this.lookUp(digest);
+    return known && { ...known, isSound: (await sizeOf(this.#layout.blob(digest))) === known.size };
+  }
+
+  /** Moves a file to its place and has it recorded, or moves it back. Gives whether it is hosted. */
+  async #place(digest: Digest, from: string, record: Recording): Promise<boolean> {
     const path = this.#layout.blob(digest);
-    const replaced = (await sizeOf(path)) ?? 0;
-    await renameDurably(this.#layout.leftover('partial', digest), path);
-    this.room.budget.release(this.#isStray(digest) ? 0 : replaced);
-    this.#countedSinceStart?.add(digest);
+    await renameDurably(from, path);
+    try {
+      const { isHosted } = await record();
+      this.#countedSinceStart?.add(digest);
+      return isHosted;
+    } catch (error) {
+      await renameDurably(path, from);
+      throw error;
+    }
   }
 
   /** For a file under blobs/ that the ledger does not have. */
@@ -113,14 +158,14 @@ export class DiskBlobStore implements BlobStore {
     return this.#countedSinceStart?.has(digest) === false;
   }
 
-  async put(digest: Digest, bytes: Uint8Array): Promise<boolean> {
-    if (digestOf(bytes, algorithmOf(digest)) !== digest) throw new Error(`put of bytes that are not ${digest}`);
+  async put(digest: Digest, bytes: Uint8Array, record: Recording): Promise<boolean> {
+    requireDigest(digest, bytes);
+    if (await this.#recordAgain(digest, record)) return true;
     const { length } = bytes;
-    if (await this.#turns.take(digest, () => this.#isCounted(digest, length))) return true;
     // Outside the turn: what is made to go for it may have to take that turn.
     if (!(await this.room.take(length))) return false;
     try {
-      return await this.room.relieving(length, () => this.#turns.take(digest, () => this.#put(digest, bytes)));
+      return await this.room.relieving(length, () => this.#put(digest, bytes, record));
     } catch (error) {
       this.room.budget.cancel(length);
       if (error instanceof NoRoom) return false;
@@ -128,17 +173,35 @@ export class DiskBlobStore implements BlobStore {
     }
   }
 
-  /** Somebody else has just stored it. */
-  async #isCounted(digest: Digest, bytes: number): Promise<boolean> {
-    return !this.#isStray(digest) && (await sizeOf(this.#layout.blob(digest))) === bytes;
+  /** What is there already takes no further room. False, and nothing recorded, when it is not there. */
+  #recordAgain(digest: Digest, record: Recording): Promise<boolean> {
+    return this.#turns.take(digest, async () => {
+      if ((await this.#stored(digest))?.isSound !== true) return false;
+      await record();
+      return true;
+    });
   }
 
-  async #put(digest: Digest, bytes: Uint8Array): Promise<boolean> {
-    if (await this.#isCounted(digest, bytes.length)) {
-      this.room.budget.cancel(bytes.length);
-      return true;
-    }
-    const path = this.#layout.blob(digest);
+  async #put(digest: Digest, bytes: Uint8Array, record: Recording): Promise<boolean> {
+    const { budget } = this.room;
+    return this.#withIncoming(bytes, (incoming) =>
+      this.#turns.take(digest, async () => {
+        const known = await this.#stored(digest);
+        if (known?.isSound === true) {
+          await record();
+          budget.cancel(bytes.length);
+          return true;
+        }
+        const isHosted = await this.#place(digest, incoming, record);
+        budget.written(bytes.length);
+        budget.release((isHosted ? bytes.length : 0) + countedOf(known));
+        return true;
+      }),
+    );
+  }
+
+  /** With the bytes in a synced file that is on its way, and gone afterwards if it is still there. */
+  async #withIncoming<T>(bytes: Uint8Array, use: (path: string) => Promise<T>): Promise<T> {
     const incoming = join(this.#layout.incoming, randomUUID());
     try {
       const handle = await open(incoming, 'wx');
@@ -148,39 +211,85 @@ export class DiskBlobStore implements BlobStore {
       } finally {
         await handle.close();
       }
-      await renameDurably(incoming, path);
-    } catch (error) {
+      return await use(incoming);
+    } finally {
       await rm(incoming, { force: true });
-      throw error;
     }
-    this.room.budget.written(bytes.length);
-    this.#countedSinceStart?.add(digest);
-    return true;
   }
 
-  delete(digest: Digest, counted?: number): Promise<void> {
+  async host(digest: Digest, bytes: Uint8Array, record: Recording): Promise<void> {
+    requireDigest(digest, bytes);
+    await this.room.onDisk(bytes.length, () =>
+      this.#withIncoming(bytes, (incoming) => this.hostFile(digest, incoming, record)),
+    );
+  }
+
+  /** The same for a synced file with what the digest says, which is gone afterwards. */
+  async hostFile(digest: Digest, from: string, record: Recording): Promise<void> {
+    await this.room.relieving(0, () =>
+      this.#turns.take(digest, async () => {
+        const known = await this.#stored(digest);
+        if (known?.isSound === true) await record();
+        else await this.#place(digest, from, record);
+        this.room.budget.release(countedOf(known));
+      }),
+    );
+    await rm(from, { force: true });
+  }
+
+  mount(digest: Digest, record: Recording): Promise<boolean> {
     return this.#turns.take(digest, async () => {
-      const path = this.#layout.blob(digest);
-      const bytes = counted ?? (await sizeOf(path)) ?? 0;
-      await rm(path, { force: true });
-      this.#held.afterwards(digest, () => this.room.budget.release(bytes));
+      const known = await this.#stored(digest);
+      if (known?.isSound !== true) return false;
+      await record();
+      this.room.budget.release(countedOf(known));
+      return true;
     });
   }
 
-  has(digest: Digest): Promise<boolean> {
-    return this.#turns.take(digest, async () => (await sizeOf(this.#layout.blob(digest))) !== undefined);
+  async unhost(digest: Digest, size: number, decide: () => Promise<'gone' | 'cached' | 'hosted'>): Promise<number> {
+    // Outside the turn, for what may stay as part of a cached image.
+    if (!(await this.room.take(size))) return 0;
+    const { budget } = this.room;
+    return this.#turns.take(digest, async () => {
+      let outcome: Awaited<ReturnType<typeof decide>> = 'hosted';
+      try {
+        outcome = await decide();
+        if (outcome === 'gone') await rm(this.#layout.blob(digest), { force: true });
+        return outcome === 'gone' ? size : 0;
+      } finally {
+        if (outcome === 'cached') budget.written(size);
+        else budget.cancel(size);
+      }
+    });
+  }
+
+  delete(digest: Digest, counted: number): Promise<void> {
+    return this.#turns.take(digest, async () => {
+      if ((await this.lookUp(digest)) === undefined) await rm(this.#layout.blob(digest), { force: true });
+      this.#held.afterwards(digest, () => this.room.budget.release(counted));
+    });
   }
 
   quarantine(digest: Digest, counted: number): Promise<void> {
     return this.#turns.take(digest, async () => {
+      const { budget } = this.room;
+      if ((await this.lookUp(digest)) !== undefined) {
+        budget.release(counted);
+        return;
+      }
       const [path, place] = [this.#layout.blob(digest), this.#layout.leftover('quarantined', digest)];
       const size = (await sizeOf(path)) ?? 0;
       const replaced = (await sizeOf(place)) ?? 0;
-      if (size > 0) await renameDurably(path, place);
-      else await rm(path, { force: true });
-      const { budget } = this.room;
+      // What was hosted was not counted, and in quarantine it is.
+      if (size === 0 || budget.taken - counted + size > budget.limit) {
+        await rm(path, { force: true });
+        budget.release(counted);
+        return;
+      }
+      await renameDurably(path, place);
       budget.count(size);
-      budget.release(counted + (size > 0 ? replaced : 0));
+      budget.release(counted + replaced);
     });
   }
 
@@ -200,7 +309,10 @@ export class DiskBlobStore implements BlobStore {
 
   async bytesInUse(): Promise<number> {
     let bytes = 0;
-    for (const digest of this.#held.digests()) bytes += (await sizeOf(this.#layout.blob(digest))) ?? 0;
+    for (const digest of [...this.#held.digests()]) {
+      const isHosted = (await this.lookUp(digest))?.isHosted === true;
+      bytes += isHosted ? 0 : ((await sizeOf(this.#layout.blob(digest))) ?? 0);
+    }
     for (const digest of this.#heldPartials.digests()) {
       bytes += (await sizeOf(this.#layout.leftover('partial', digest))) ?? 0;
     }
@@ -253,11 +365,12 @@ export class DiskBlobStore implements BlobStore {
    * For a file that the ledger does not have: counts it when `record`, given its size, has recorded it. Nothing else happens
    * to the digest meanwhile.
    */
-  adopt(digest: Digest, record: (size: number) => Promise<boolean>): Promise<boolean> {
+  adopt(digest: Digest, record: (size: number) => Promise<Known | undefined>): Promise<boolean> {
     return this.#turns.take(digest, async () => {
       const size = await sizeOf(this.#layout.blob(digest));
-      if (size === undefined || !this.#isStray(digest) || !(await record(size))) return false;
-      this.room.budget.count(size);
+      const recorded = size !== undefined && this.#isStray(digest) ? await record(size) : undefined;
+      if (size === undefined || recorded === undefined) return false;
+      this.room.budget.count(recorded.isHosted ? 0 : size);
       this.#countedSinceStart?.add(digest);
       return true;
     });
@@ -279,6 +392,14 @@ export class DiskBlobStore implements BlobStore {
       }
     }
   }
+}
+
+function requireDigest(digest: Digest, bytes: Uint8Array): void {
+  if (digestOf(bytes, algorithmOf(digest)) !== digest) throw new Error(`bytes that are not ${digest}`);
+}
+
+function countedOf(known: Known | undefined): number {
+  return known === undefined ? 0 : countedBytes(known);
 }
 
 /** Before a start in this directory: a ledger cannot even be opened without some room. */

@@ -1,5 +1,5 @@
 import { constants, open, rm } from 'node:fs/promises';
-import type { BlobWriter } from '../mirror/ports.ts';
+import type { BlobWriter, Recording } from '../mirror/ports.ts';
 import { NoRoom } from '../mirror/ports.ts';
 import { algorithmOf, type Digest, Digester } from '../oci/digest.ts';
 import type { Holds } from './holds.ts';
@@ -17,8 +17,8 @@ interface Place {
   /** Who has the partial file open, and who the file under blobs/. */
   readonly partials: Holds;
   readonly blobs: Holds;
-  /** Puts the file into its place under blobs/. */
-  readonly land: () => Promise<void>;
+  /** Puts the file into its place under blobs/, and has it recorded; false when the blob was there already. */
+  readonly land: (partial: { readonly size: number }, record: Recording) => Promise<boolean>;
 }
 
 /** Opens the partial file of a digest. The caller sees to it that a digest has one writer at a time. */
@@ -27,11 +27,12 @@ export async function openWriter(digest: Digest, place: Place): Promise<BlobWrit
   try {
     const { size } = await handle.stat();
     let letGo = place.partials.hold(digest);
-    const land = async () => {
-      await place.land();
+    const land: Place['land'] = async (partial, record) => {
+      if (!(await place.land(partial, record))) return false;
       const letGoOfPartial = letGo;
       letGo = place.blobs.hold(digest);
       letGoOfPartial();
+      return true;
     };
     const file = new SharedFile(handle, () => letGo());
     return new DiskBlobWriter(digest, { ...place, land }, { file, kept: size });
@@ -146,10 +147,10 @@ class DiskBlobWriter implements BlobWriter {
     return agrees;
   }
 
-  async commit(): Promise<void> {
+  async commit(record: Recording): Promise<void> {
     if (this.#state !== 'verified') throw new Error(`commit of ${this.#digest} before it was verified`);
     await this.#file.handle.sync();
-    await this.#place.land();
+    if (!(await this.#place.land({ size: this.#written }, record))) return this.discard();
     this.#state = 'ended';
     this.#settle(this.#written);
     await this.#ownHold?.[Symbol.asyncDispose]();

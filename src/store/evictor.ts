@@ -1,8 +1,8 @@
 import { setImmediate } from 'node:timers/promises';
 import { type BlobStore, type Ledger, NoRoom, type Unreferenced, type UseOrder } from '../mirror/ports.ts';
+import { Turns } from '../ops/turns.ts';
 import type { Budget } from './budget.ts';
 import type { Missing } from './room.ts';
-import { Turns } from './turns.ts';
 
 type Reason = 'room' | 'age';
 

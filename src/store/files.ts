@@ -2,7 +2,7 @@ import { mkdir, open, rename, stat, statfs } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
 /** A rename, and a new entry, are on disk only when the directory that holds them is. */
-async function syncDirectory(path: string): Promise<void> {
+export async function syncDirectory(path: string): Promise<void> {
   const directory = await open(path, 'r');
   try {
     await directory.sync();

@@ -1,4 +1,5 @@
-import type { BlobRecord, BlobStore, Ledger } from '../mirror/ports.ts';
+import { type BlobRecord, type BlobStore, countedBytes, type Ledger } from '../mirror/ports.ts';
+import type { Digest } from '../oci/digest.ts';
 import type { DiskBlobStore } from './disk-blob-store.ts';
 
 export interface Reconciliation {
@@ -13,6 +14,8 @@ export interface Reconciled {
   readonly adopted: number;
   /** Rows without a file, or with one of another size. */
   readonly forgotten: number;
+  /** Of these, what was hosted: it was confirmed, and is gone. */
+  readonly lostHosted: readonly Digest[];
 }
 
 const rowsAtOnce = 500;
@@ -25,26 +28,27 @@ const rowsAtOnce = 500;
 export async function reconcile({ store, ledger, now, signal }: Reconciliation): Promise<Reconciled> {
   let adopted = 0;
   let forgotten = 0;
+  const lostHosted: Digest[] = [];
   for await (const record of allBlobs(ledger)) {
     if (signal.aborted) break;
     if ((await sizeInStore(store, record)) === record.size) continue;
     if (!(await ledger.forget(record.digest, record.storedAt))) continue;
-    await store.delete(record.digest, record.size);
+    await store.delete(record.digest, countedBytes(record));
     forgotten++;
+    if (record.isHosted) lostHosted.push(record.digest);
   }
   for await (const { digest } of store.list()) {
     if (signal.aborted) break;
     if ((await ledger.blob(digest)) !== undefined) continue;
     const isAdopted = await store.adopt(digest, async (size) => {
       // It may be on its way into the ledger, or have come there since.
-      if ((await ledger.blob(digest)) !== undefined) return false;
-      await ledger.adoptBlob({ digest, size, storedAt: now() });
-      return true;
+      if ((await ledger.blob(digest)) !== undefined) return undefined;
+      return ledger.adoptBlob({ digest, size, storedAt: now() });
     });
     if (isAdopted) adopted++;
   }
   if (!signal.aborted) store.reconciled();
-  return { adopted, forgotten };
+  return { adopted, forgotten, lostHosted };
 }
 
 /** In the order of their digests. */

@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { NoRoom } from '../mirror/ports.ts';
+import { Turns } from '../ops/turns.ts';
 import type { Budget } from './budget.ts';
 import { isDiskFull } from './files.ts';
-import { Turns } from './turns.ts';
 
 /** How many bytes have to go; none when it is not above 0. */
 export type Missing = () => Promise<number>;
@@ -80,10 +80,27 @@ export class Room {
     }
   }
 
+  /**
+   * For bytes that are not counted, as those that are hosted: the disk has room for them beside what it is to leave for others,
+   * or can be made to have.
+   *
+   * @throws {NoRoom}
+   */
+  async onDisk<T>(bytes: number, write: () => Promise<T>): Promise<T> {
+    const missing = () => this.#missingOnDisk(bytes);
+    if ((await missing()) > 0 && !(await this.#make(missing)) && (await missing()) > 0) {
+      throw new NoRoom('the disk is full, but for what is left for others');
+    }
+    return this.relieving(bytes, write);
+  }
+
+  async #missingOnDisk(bytes: number): Promise<number> {
+    return this.budget.promised + bytes + this.minFree - (await this.free());
+  }
+
   /** How many bytes have to go before so many fit in. */
   async missing(bytes: number): Promise<number> {
-    const free = await this.free();
-    const { taken, promised, limit } = this.budget;
-    return Math.max(taken + bytes - limit, promised + bytes + this.minFree - free);
+    const { taken, limit } = this.budget;
+    return Math.max(taken + bytes - limit, await this.#missingOnDisk(bytes));
   }
 }

@@ -4,7 +4,7 @@ import type { Result } from '../oci/result.ts';
 import type { Body } from './body.ts';
 import type { Bound } from './bound.ts';
 
-export type ExchangeKind = 'manifest' | 'blob' | 'tags' | 'token';
+export type ExchangeKind = 'manifest' | 'blob' | 'tags' | 'token' | 'search';
 
 /** Only what may safely be repeated is ever sent. */
 export interface Request {

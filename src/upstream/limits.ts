@@ -15,6 +15,9 @@ export const defaultLimits = {
   maxErrorBodyBytes: 64 * 1024,
   maxTagsBytes: 8 * 1024 * 1024,
   maxTokenBytes: 64 * 1024,
+  /** For the whole of a search: somebody is waiting at a prompt for what is here already. */
+  searchTimeoutMs: 3_000,
+  maxSearchBytes: 512 * 1024,
   tokenTimeoutMs: 5_000,
   maxTokens: 1_000,
   maxChallenges: 10_000,

@@ -39,8 +39,8 @@ function fromJson(text: string): string | undefined {
   return first?.message ?? first?.code ?? details ?? message ?? '';
 }
 
-/** Control, formatting and other invisible characters (Unicode category C) would let an upstream write into logs. */
-function clean(text: string, maxLength: number): string {
+/** Control, formatting and other invisible characters (Unicode category C) would let an upstream write into logs and terminals. */
+export function clean(text: string, maxLength: number): string {
   return text
     .slice(0, 4 * maxLength)
     .replace(/[\p{C}\s]+/gu, ' ')

@@ -15,6 +15,7 @@ import { type Quota, QuotaReader } from './quota.ts';
 import { rateLimit } from './rate-limit.ts';
 import { redirects } from './redirects.ts';
 import { retry } from './retry.ts';
+import { search } from './search.ts';
 import { listTags } from './tags.ts';
 import { Tokens } from './tokens.ts';
 import { createTransport } from './transport.ts';
@@ -27,6 +28,8 @@ export interface UpstreamSettings {
   /** Certificates in PEM, trusted besides the public ones. */
   readonly ca?: string;
   readonly insecure?: boolean;
+  /** Of the registry's own search, if that may be asked; in the format of `GET /v1/search`. */
+  readonly searchUrl?: string;
 }
 
 export interface UpstreamOptions {
@@ -74,6 +77,7 @@ export function createUpstream(settings: UpstreamSettings, options: UpstreamOpti
       firstOf(endpoints, { ...ask, name }, surroundings, (to) => getBlob(to, digest, range, surroundings)),
     listTags: (name, query, ask) =>
       firstOf(endpoints, { ...ask, name }, surroundings, (to) => listTags(to, query, limits)),
+    ...(settings.searchUrl !== undefined && { search: createSearch(settings.searchUrl, parts) }),
     quota: () => quota.latest,
     close: async () => {
       bounds.end();
@@ -117,6 +121,18 @@ function createTokens(parts: Parts): Tokens {
     memoMethod: (origin) => rateLimit({ clock, limits, groupOf })(reach(origin, parts)),
   });
   return new Tokens({ exchangeFor: (origin) => exchanges.memo(origin), bounds, clock, limits });
+}
+
+/** Asked once and in one way: whoever searches has not the time for more. */
+function createSearch(
+  text: string,
+  { settings, options, limits, bounds, transport }: Parts,
+): NonNullable<Upstream['search']> {
+  const { clock, log, onExchange } = options;
+  const url = new URL(text);
+  const counted = observed({ registry: settings.registry, endpoint: urlText(url), log, onExchange })(transport);
+  const exchange = redirects(limits)(counted);
+  return (query) => search(query, { url, exchange, bounds, clock, limits });
 }
 
 function reach(endpoint: string, { settings, options, limits, transport }: Parts): Exchange {

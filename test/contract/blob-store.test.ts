@@ -5,6 +5,7 @@ import { expect, test } from 'vitest';
 import { digestOf, hexOf } from '../../src/oci/digest.ts';
 import { Budget } from '../../src/store/budget.ts';
 import { DiskBlobStore } from '../../src/store/disk-blob-store.ts';
+import { Books } from '../support/books.ts';
 import { blobStoreContract, type OpenedStore, type StoragePlace } from './blob-store.ts';
 
 blobStoreContract('DiskBlobStore', (limitBytes) => DiskPlace.open(limitBytes));
@@ -22,7 +23,7 @@ class DiskPlace implements StoragePlace {
 
   static async open(limitBytes: number): Promise<DiskPlace> {
     const root = await mkdtemp(join(tmpdir(), 'entrepot-store-'));
-    return new DiskPlace(root, limitBytes, await openCounted(root, limitBytes));
+    return new DiskPlace(root, limitBytes, await openCounted(root, limitBytes, new Books()));
   }
 
   get store() {
@@ -33,8 +34,12 @@ class DiskPlace implements StoragePlace {
     return this.#opened.budget;
   }
 
+  get books() {
+    return this.#opened.books;
+  }
+
   async reopen(): Promise<OpenedStore> {
-    this.#opened = await openCounted(this.root, this.#limitBytes);
+    this.#opened = await openCounted(this.root, this.#limitBytes, this.books);
     return this.#opened;
   }
 
@@ -51,11 +56,12 @@ class DiskPlace implements StoragePlace {
 }
 
 /** Committed blobs are for the caller to count. */
-async function openCounted(root: string, limitBytes: number): Promise<OpenedStore> {
+async function openCounted(root: string, limitBytes: number, books: Books): Promise<OpenedStore> {
   const budget = new Budget(limitBytes);
   const store = await DiskBlobStore.open(root, budget);
-  for await (const { size } of store.list()) budget.count(size);
-  return { store, budget };
+  store.lookUp = books.lookUp;
+  budget.count(books.counted);
+  return { store, budget, books };
 }
 
 const bytes = Buffer.from('content');
@@ -71,7 +77,7 @@ test('what a crash left in incoming/ is removed at start and counts for nothing'
 
 test('a blob lies where the documented layout says', async () => {
   await using place = await DiskPlace.open(1_000);
-  await place.store.put(digest, bytes);
+  await place.store.put(digest, bytes, place.books.cached(digest, bytes.length));
   const hex = hexOf(digest);
   expect((await stat(join(place.root, 'blobs', 'sha256', hex.slice(0, 2), hex))).size).toBe(bytes.length);
 });
@@ -90,12 +96,13 @@ test('an empty partial file that a crash left is as good as none', async () => {
 
 test('more bytes than a lowered cap allows are found at start: they are served, and nothing is added', async () => {
   await using place = await DiskPlace.open(1_000);
-  await place.store.put(digest, bytes);
-  const { store, budget } = await openCounted(place.root, 3);
+  await place.store.put(digest, bytes, place.books.cached(digest, bytes.length));
+  const { store, budget } = await openCounted(place.root, 3, place.books);
   expect(budget.taken).toBe(bytes.length);
   await using reader = await store.open(digest);
   expect(reader?.size).toBe(bytes.length);
-  expect(await store.put(digestOf(Buffer.from('x')), Buffer.from('x'))).toBe(false);
+  const one = digestOf(Buffer.from('x'));
+  expect(await store.put(one, Buffer.from('x'), place.books.cached(one, 1))).toBe(false);
 });
 
 test.each([
@@ -104,7 +111,7 @@ test.each([
   ['beside the blobs', 'sha256/ab/notes.txt'],
 ])('a stray file %s does not hide the blobs from the list', async (_, stray) => {
   await using place = await DiskPlace.open(1_000);
-  await place.store.put(digest, bytes);
+  await place.store.put(digest, bytes, place.books.cached(digest, bytes.length));
   await mkdir(join(place.root, 'blobs', 'sha256', 'ab'), { recursive: true });
   await writeFile(join(place.root, 'blobs', stray), 'stray');
   const listed: string[] = [];

@@ -3,16 +3,19 @@ import { describe, expect, test } from 'vitest';
 import { type BlobReader, type BlobStore, type BlobWriter, NoRoom } from '../../src/mirror/ports.ts';
 import { type Digest, digestOf } from '../../src/oci/digest.ts';
 import type { Budget } from '../../src/store/budget.ts';
+import type { Books } from '../support/books.ts';
 
 export interface OpenedStore {
   readonly store: BlobStore;
+  /** What the store looks things up in. The same after each opening. */
+  readonly books: Books;
   /** What the store takes its room from. */
   readonly budget: Budget;
 }
 
 /** One storage place under test. `store` and `budget` are those of the latest opening. */
 export interface StoragePlace extends OpenedStore, AsyncDisposable {
-  /** What a new process finds: another store, and another budget that has counted what is there. */
+  /** What a new process finds: another store, and another budget that has counted what is recorded. */
   reopen(): Promise<OpenedStore>;
   /** Bytes that lie there, committed or not, found without asking the store. */
   bytesThere(): Promise<number>;
@@ -31,7 +34,10 @@ function contentOf(size: number): Content {
   return { bytes, digest: digestOf(bytes) };
 }
 
-/** What every {@link BlobStore} promises. After each scenario the budget's figure is the number of bytes that are there. */
+/**
+ * What every {@link BlobStore} promises, beside a ledger that records what it is told to. After each scenario the budget's
+ * figure is the number of bytes that are there.
+ */
 export function blobStoreContract(name: string, open: (limitBytes: number) => Promise<StoragePlace>): void {
   function scenario(title: string, run: (place: StoragePlace) => Promise<void>, limitBytes = roomy): void {
     test(title, async () => {
@@ -43,7 +49,8 @@ export function blobStoreContract(name: string, open: (limitBytes: number) => Pr
   }
 
   describe(`${name}: writing`, () => {
-    scenario('a blob is readable under its digest once it is committed, and not before', async ({ store }) => {
+    scenario('a blob is readable under its digest once it is committed, and not before', async (place) => {
+      const { store } = place;
       const { bytes, digest } = contentOf(300_000);
       await using writer = await store.begin(digest);
       expect(await writer.reserve(bytes.length)).toBe(true);
@@ -59,21 +66,23 @@ export function blobStoreContract(name: string, open: (limitBytes: number) => Pr
       expect(await digestsIn(store)).toEqual([]);
       expect(writer.verify()).toBe(true);
       expect(await store.open(digest)).toBeUndefined();
-      await writer.commit();
+      await commit(place, writer, digest);
       expect((await contentIn(store, digest))?.equals(bytes)).toBe(true);
       expect(await digestsIn(store)).toEqual([digest]);
     });
 
-    scenario('sha512 content is verified as such', async ({ store }) => {
+    scenario('sha512 content is verified as such', async (place) => {
+      const { store } = place;
       const bytes = randomBytes(5_000);
       const digest = digestOf(bytes, 'sha512');
-      await write(store, { bytes, digest });
+      await write(place, { bytes, digest });
       expect((await contentIn(store, digest))?.equals(bytes)).toBe(true);
     });
 
-    scenario('the empty blob is a blob', async ({ store }) => {
+    scenario('the empty blob is a blob', async (place) => {
+      const { store } = place;
       const empty = contentOf(0);
-      await write(store, empty);
+      await write(place, empty);
       expect((await contentIn(store, empty.digest))?.equals(Buffer.alloc(0))).toBe(true);
     });
 
@@ -85,7 +94,7 @@ export function blobStoreContract(name: string, open: (limitBytes: number) => Pr
       wrong[9_999] = (wrong[9_999] ?? 0) ^ 1;
       await writer.append(wrong);
       expect(writer.verify()).toBe(false);
-      await expect(writer.commit()).rejects.toThrow('before it was verified');
+      await expect(commit(place, writer, digest)).rejects.toThrow('before it was verified');
       await writer.discard();
       expect(place.budget.taken).toBe(0);
       expect(await place.bytesThere()).toBe(0);
@@ -111,11 +120,11 @@ export function blobStoreContract(name: string, open: (limitBytes: number) => Pr
         const { bytes, digest } = contentOf(100);
         await using writer = await place.store.begin(digest);
         await writer.append(bytes);
-        await expect(writer.commit()).rejects.toThrow();
+        await expect(commit(place, writer, digest)).rejects.toThrow();
         expect(writer.verify()).toBe(true);
         expect(() => writer.verify()).toThrow();
-        await writer.commit();
-        await expect(writer.commit()).rejects.toThrow();
+        await commit(place, writer, digest);
+        await expect(commit(place, writer, digest)).rejects.toThrow();
         await expect(writer.append(bytes)).rejects.toThrow();
         await writer.discard();
         expect((await contentIn(place.store, digest))?.equals(bytes)).toBe(true);
@@ -126,7 +135,7 @@ export function blobStoreContract(name: string, open: (limitBytes: number) => Pr
         expect(discarded.verify()).toBe(true);
         await discarded.discard();
         await discarded.discard();
-        await expect(discarded.commit()).rejects.toThrow();
+        await expect(commit(place, discarded, other.digest)).rejects.toThrow();
         expect(await place.store.open(other.digest)).toBeUndefined();
       },
     );
@@ -144,29 +153,32 @@ export function blobStoreContract(name: string, open: (limitBytes: number) => Pr
       expect(await writer.read(target, 10_000)).toBe(0);
     });
 
-    scenario('two writers of different digests do not get in each other’s way', async ({ store }) => {
+    scenario('two writers of different digests do not get in each other’s way', async (place) => {
+      const { store } = place;
       const contents = Array.from({ length: 10 }, (_, index) => contentOf(20_000 + index));
-      await Promise.all(contents.map((content) => write(store, content)));
+      await Promise.all(contents.map((content) => write(place, content)));
       for (const { bytes, digest } of contents) expect((await contentIn(store, digest))?.equals(bytes)).toBe(true);
     });
 
-    scenario('a blob that was stored by another way meanwhile is counted once', async ({ store }) => {
+    scenario('a blob that was stored by another way meanwhile is counted once', async (place) => {
+      const { store } = place;
       const { bytes, digest } = contentOf(5_000);
       await using writer = await store.begin(digest);
       await writer.append(bytes);
-      expect(await store.put(digest, bytes)).toBe(true);
+      expect(await put(place, { bytes, digest })).toBe(true);
       expect(writer.verify()).toBe(true);
-      await writer.commit();
+      await commit(place, writer, digest);
       expect((await contentIn(store, digest))?.equals(bytes)).toBe(true);
     });
 
-    scenario('a commit and a put of one digest at the same moment count it once', async ({ store }) => {
+    scenario('a commit and a put of one digest at the same moment count it once', async (place) => {
+      const { store } = place;
       for (let round = 0; round < 10; round++) {
         const { bytes, digest } = contentOf(round + 1);
         await using writer = await store.begin(digest);
         await writer.append(bytes);
         expect(writer.verify()).toBe(true);
-        await Promise.all([writer.commit(), store.put(digest, bytes)]);
+        await Promise.all([commit(place, writer, digest), put(place, { bytes, digest })]);
         expect((await contentIn(store, digest))?.equals(bytes)).toBe(true);
       }
     });
@@ -174,11 +186,11 @@ export function blobStoreContract(name: string, open: (limitBytes: number) => Pr
     scenario('a commit and a delete of one digest at the same moment give its bytes back once', async (place) => {
       for (let round = 0; round < 10; round++) {
         const { bytes, digest } = contentOf(round + 1);
-        await place.store.put(digest, bytes);
+        await put(place, { bytes, digest });
         await using writer = await place.store.begin(digest);
         await writer.append(bytes);
         expect(writer.verify()).toBe(true);
-        await Promise.all([writer.commit(), place.store.delete(digest)]);
+        await Promise.all([commit(place, writer, digest), remove(place, digest)]);
         expect(place.budget.taken).toBe(await place.bytesThere());
       }
     });
@@ -200,7 +212,7 @@ export function blobStoreContract(name: string, open: (limitBytes: number) => Pr
       expect(writer.written).toBe(half);
       await writer.append(bytes.subarray(half));
       expect(writer.verify()).toBe(true);
-      await writer.commit();
+      await commit(place, writer, digest);
       expect((await contentIn(place.store, digest))?.equals(bytes)).toBe(true);
     });
 
@@ -214,7 +226,7 @@ export function blobStoreContract(name: string, open: (limitBytes: number) => Pr
       while (await writer.replay());
       await writer.append(bytes.subarray(20_000));
       expect(writer.verify()).toBe(true);
-      await writer.commit();
+      await commit(place, writer, digest);
       expect((await contentIn(store, digest))?.equals(bytes)).toBe(true);
       expect(budget.taken).toBe(50_000);
     });
@@ -266,7 +278,7 @@ export function blobStoreContract(name: string, open: (limitBytes: number) => Pr
       expect(await writer.reserve(1_000)).toBe(true);
       await writer.append(bytes);
       expect(writer.verify()).toBe(true);
-      await writer.commit();
+      await commit(place, writer, digest);
       expect((await contentIn(place.store, digest))?.equals(bytes)).toBe(true);
     });
 
@@ -316,7 +328,7 @@ export function blobStoreContract(name: string, open: (limitBytes: number) => Pr
         expect(await writer.reserve(50_000)).toBe(true);
         await writer.append(bytes);
         if (end !== 'dispose') expect(writer.verify()).toBe(true);
-        await (end === 'dispose' ? writer[Symbol.asyncDispose]() : writer[end]());
+        await endWith(end, place, { writer, digest });
         expect(place.budget.taken - before).toBe(end === 'discard' ? 0 : 100);
       }
     });
@@ -342,17 +354,18 @@ export function blobStoreContract(name: string, open: (limitBytes: number) => Pr
 
     scenario(
       'an append that was refused for want of room can be made good once there is room',
-      async ({ store }) => {
+      async (place) => {
+        const { store } = place;
         const { bytes, digest } = contentOf(900);
         const other = contentOf(500);
-        await store.put(other.digest, other.bytes);
+        await put(place, other);
         await using writer = await store.begin(digest);
         await writer.append(bytes.subarray(0, 400));
         await expect(writer.append(bytes.subarray(400))).rejects.toThrow(NoRoom);
-        await store.delete(other.digest);
+        await remove(place, other.digest);
         await writer.append(bytes.subarray(400));
         expect(writer.verify()).toBe(true);
-        await writer.commit();
+        await commit(place, writer, digest);
         expect((await contentIn(store, digest))?.equals(bytes)).toBe(true);
       },
       1_000,
@@ -360,17 +373,18 @@ export function blobStoreContract(name: string, open: (limitBytes: number) => Pr
 
     scenario(
       'many that write at once never get more than the cap between them',
-      async ({ store, budget }) => {
+      async (place) => {
+        const { store, budget } = place;
         const outcomes = await Promise.all(
           Array.from({ length: 20 }, async (_, index) => {
             const { bytes, digest } = contentOf(1_000 + index);
-            if (index % 2 === 0) return store.put(digest, bytes);
+            if (index % 2 === 0) return put(place, { bytes, digest });
             await using writer = await store.begin(digest);
             if (!(await writer.reserve(bytes.length))) return false;
             await writer.append(bytes);
             expect(budget.taken).toBeLessThanOrEqual(budget.limit);
             expect(writer.verify()).toBe(true);
-            await writer.commit();
+            await commit(place, writer, digest);
             return true;
           }),
         );
@@ -381,16 +395,17 @@ export function blobStoreContract(name: string, open: (limitBytes: number) => Pr
   });
 
   describe(`${name}: holding`, () => {
-    scenario('a hold keeps bytes readable after commit, also once the blob is deleted', async ({ store }) => {
+    scenario('a hold keeps bytes readable after commit, also once the blob is deleted', async (place) => {
+      const { store } = place;
       const { bytes, digest } = contentOf(1_000);
       const writer = await store.begin(digest);
       await writer.append(bytes);
       await using hold = writer.hold();
       expect(hold).toBeDefined();
       expect(writer.verify()).toBe(true);
-      await writer.commit();
+      await commit(place, writer, digest);
       expect((await readAll(writer, 1_000)).equals(bytes)).toBe(true);
-      await store.delete(digest);
+      await remove(place, digest);
       expect((await readAll(writer, 1_000)).equals(bytes)).toBe(true);
     });
 
@@ -418,7 +433,8 @@ export function blobStoreContract(name: string, open: (limitBytes: number) => Pr
       expect((await readAll(writer, 1_000)).equals(bytes.subarray(0, 600))).toBe(true);
     });
 
-    scenario('there is no hold any more when the last one has let go', async ({ store }) => {
+    scenario('there is no hold any more when the last one has let go', async (place) => {
+      const { store } = place;
       for (const end of ['commit', 'discard', 'dispose'] as const) {
         const { bytes, digest } = contentOf(1_000);
         const writer = await store.begin(digest);
@@ -427,7 +443,7 @@ export function blobStoreContract(name: string, open: (limitBytes: number) => Pr
         await first?.[Symbol.asyncDispose]();
         await first?.[Symbol.asyncDispose]();
         if (end === 'commit') expect(writer.verify()).toBe(true);
-        await (end === 'dispose' ? writer[Symbol.asyncDispose]() : writer[end]());
+        await endWith(end, place, { writer, digest });
         const late = writer.hold();
         expect(late).toBeDefined();
         await second?.[Symbol.asyncDispose]();
@@ -440,15 +456,17 @@ export function blobStoreContract(name: string, open: (limitBytes: number) => Pr
   });
 
   describe(`${name}: reading and deleting`, () => {
-    scenario('what is not there is undefined, and deleting it is nothing', async ({ store }) => {
+    scenario('what is not there is undefined, and deleting it is nothing', async (place) => {
+      const { store } = place;
       const { digest } = contentOf(10);
       expect(await store.open(digest)).toBeUndefined();
-      await store.delete(digest);
+      await remove(place, digest);
     });
 
-    scenario('a reader gives any part, as far as there is any', async ({ store }) => {
+    scenario('a reader gives any part, as far as there is any', async (place) => {
+      const { store } = place;
       const content = contentOf(1_000);
-      await write(store, content);
+      await write(place, content);
       await using reader = await store.open(content.digest);
       const target = Buffer.alloc(300);
       expect(reader?.size).toBe(1_000);
@@ -463,10 +481,10 @@ export function blobStoreContract(name: string, open: (limitBytes: number) => Pr
       'a blob deleted while a reader is open stays readable to that reader only, and keeps its room',
       async (place) => {
         const content = contentOf(100_000);
-        await write(place.store, content);
+        await write(place, content);
         {
           await using reader = (await place.store.open(content.digest))!;
-          await place.store.delete(content.digest);
+          await remove(place, content.digest);
           expect(await place.store.open(content.digest)).toBeUndefined();
           expect(place.budget.taken).toBe(100_000);
           expect((await readAll(reader, reader.size)).equals(content.bytes)).toBe(true);
@@ -477,11 +495,11 @@ export function blobStoreContract(name: string, open: (limitBytes: number) => Pr
 
     scenario('what is put aside is counted until it is dropped, and its place is free for the blob', async (place) => {
       const content = contentOf(1_000);
-      await place.store.put(content.digest, content.bytes);
-      await place.store.quarantine(content.digest, 1_000);
-      expect(await place.store.has(content.digest)).toBe(false);
+      await put(place, content);
+      await place.store.quarantine(content.digest, place.books.forget(content.digest));
+      expect(await place.store.open(content.digest)).toBeUndefined();
       expect(place.budget.taken).toBe(1_000);
-      expect(await place.store.put(content.digest, content.bytes)).toBe(true);
+      expect(await put(place, content)).toBe(true);
       expect(place.budget.taken).toBe(2_000);
       const [leftover, ...others] = await place.store.leftovers();
       expect(others).toEqual([]);
@@ -491,28 +509,31 @@ export function blobStoreContract(name: string, open: (limitBytes: number) => Pr
       expect(place.budget.taken).toBe(1_000);
     });
 
-    scenario('a blob deleted by several at once is given back once', async ({ store, budget }) => {
+    scenario('a blob deleted by several at once is given back once', async (place) => {
+      const { budget } = place;
       const [gone, stays] = [contentOf(1_000), contentOf(10_000)];
-      await store.put(gone.digest, gone.bytes);
-      await store.put(stays.digest, stays.bytes);
-      await Promise.all(Array.from({ length: 8 }, () => store.delete(gone.digest)));
+      await put(place, gone);
+      await put(place, stays);
+      await Promise.all(Array.from({ length: 8 }, () => remove(place, gone.digest)));
       expect(budget.taken).toBe(10_000);
-      await store.delete(gone.digest);
+      await remove(place, gone.digest);
       expect(budget.taken).toBe(10_000);
     });
 
-    scenario('a deleted blob can be stored again', async ({ store }) => {
+    scenario('a deleted blob can be stored again', async (place) => {
+      const { store } = place;
       const content = contentOf(1_000);
-      await write(store, content);
-      await store.delete(content.digest);
-      await write(store, content);
+      await write(place, content);
+      await remove(place, content.digest);
+      await write(place, content);
       expect((await contentIn(store, content.digest))?.equals(content.bytes)).toBe(true);
     });
 
-    scenario('the list has every committed blob with its size, and no other', async ({ store }) => {
+    scenario('the list has every committed blob with its size, and no other', async (place) => {
+      const { store } = place;
       const before = Date.now();
       const contents = [contentOf(0), contentOf(10), contentOf(2_000)];
-      for (const content of contents) await write(store, content);
+      for (const content of contents) await write(place, content);
       await leavePartial(store, contentOf(1).digest, Buffer.alloc(50));
       const listed = new Map<Digest, number>();
       for await (const { digest, size, storedAt } of store.list()) {
@@ -524,15 +545,16 @@ export function blobStoreContract(name: string, open: (limitBytes: number) => Pr
       expect(listed).toEqual(new Map(contents.map(({ digest, bytes }) => [digest, bytes.length])));
     });
 
-    scenario('blobs that are deleted while they are listed do not trouble the list', async ({ store }) => {
+    scenario('blobs that are deleted while they are listed do not trouble the list', async (place) => {
+      const { store } = place;
       for (let made = 0; made < 15; made++) {
         const content = contentOf(10);
-        await store.put(content.digest, content.bytes);
+        await put(place, content);
       }
       let seen = 0;
       for await (const { digest } of store.list()) {
         seen++;
-        await store.delete(digest);
+        await remove(place, digest);
       }
       expect(seen).toBe(15);
       expect(await digestsIn(store)).toEqual([]);
@@ -542,61 +564,85 @@ export function blobStoreContract(name: string, open: (limitBytes: number) => Pr
   describe(`${name}: small things in one go`, () => {
     scenario('what is put is there, and survives a restart', async (place) => {
       const { bytes, digest } = contentOf(500);
-      expect(await place.store.put(digest, bytes)).toBe(true);
+      expect(await put(place, { bytes, digest })).toBe(true);
       expect((await contentIn(place.store, digest))?.equals(bytes)).toBe(true);
       expect((await contentIn((await place.reopen()).store, digest))?.equals(bytes)).toBe(true);
     });
 
-    scenario('what is put twice, or by many at once, is counted once', async ({ store, budget }) => {
+    scenario('what is put twice, or by many at once, is counted once', async (place) => {
+      const { budget } = place;
       const { bytes, digest } = contentOf(500);
-      const answers = await Promise.all(Array.from({ length: 8 }, () => store.put(digest, bytes)));
+      const answers = await Promise.all(Array.from({ length: 8 }, () => put(place, { bytes, digest })));
       expect(answers).toEqual(Array(8).fill(true));
-      expect(await store.put(digest, bytes)).toBe(true);
+      expect(await put(place, { bytes, digest })).toBe(true);
       expect(budget.taken).toBe(500);
     });
 
     scenario('bytes that are not what the digest says are refused, and leave nothing', async (place) => {
       const { digest } = contentOf(500);
-      await expect(place.store.put(digest, Buffer.alloc(500))).rejects.toThrow(digest);
+      await expect(put(place, { digest, bytes: Buffer.alloc(500) })).rejects.toThrow(digest);
       expect(await place.bytesThere()).toBe(0);
       expect(await place.store.open(digest)).toBeUndefined();
     });
 
-    scenario('wrong bytes get no answer that right ones have earned, and spoil none', async ({ store }) => {
+    scenario('wrong bytes get no answer that right ones have earned, and spoil none', async (place) => {
       const { bytes, digest } = contentOf(500);
       for (const order of ['right first', 'wrong first']) {
-        const right = () => store.put(digest, bytes);
-        const wrong = () => store.put(digest, Buffer.alloc(500));
+        const right = () => put(place, { bytes, digest });
+        const wrong = () => put(place, { digest, bytes: Buffer.alloc(500) });
         const outcomes = await Promise.allSettled(order === 'right first' ? [right(), wrong()] : [wrong(), right()]);
         expect(outcomes.map(({ status }) => status)).toEqual(
           order === 'right first' ? ['fulfilled', 'rejected'] : ['rejected', 'fulfilled'],
         );
-        await store.delete(digest);
+        await remove(place, digest);
       }
     });
 
     scenario(
       'what does not fit is not put, and takes nothing',
-      async ({ store, budget }) => {
+      async (place) => {
+        const { budget } = place;
         const content = contentOf(1_001);
-        expect(await store.put(content.digest, content.bytes)).toBe(false);
+        expect(await put(place, content)).toBe(false);
         expect(budget.taken).toBe(0);
         const fitting = contentOf(1_000);
-        expect(await store.put(fitting.digest, fitting.bytes)).toBe(true);
+        expect(await put(place, fitting)).toBe(true);
         // It is there already: that takes no further room.
-        expect(await store.put(fitting.digest, fitting.bytes)).toBe(true);
+        expect(await put(place, fitting)).toBe(true);
       },
       1_000,
     );
   });
 }
 
-async function write(store: BlobStore, { bytes, digest }: Content): Promise<void> {
-  await using writer = await store.begin(digest);
+async function write(place: StoragePlace, { bytes, digest }: Content): Promise<void> {
+  await using writer = await place.store.begin(digest);
   expect(await writer.reserve(bytes.length)).toBe(true);
   await writer.append(bytes);
   expect(writer.verify()).toBe(true);
-  await writer.commit();
+  await commit(place, writer, digest);
+}
+
+function put({ store, books }: StoragePlace, { bytes, digest }: Content): Promise<boolean> {
+  return store.put(digest, bytes, books.cached(digest, bytes.length));
+}
+
+function commit({ books }: OpenedStore, writer: BlobWriter, digest: Digest): Promise<void> {
+  return writer.commit(books.cached(digest, writer.written));
+}
+
+async function endWith(
+  end: 'commit' | 'discard' | 'dispose',
+  place: StoragePlace,
+  { writer, digest }: { readonly writer: BlobWriter; readonly digest: Digest },
+): Promise<void> {
+  if (end === 'commit') return commit(place, writer, digest);
+  await (end === 'dispose' ? writer[Symbol.asyncDispose]() : writer.discard());
+}
+
+/** As the ledger's callers do: forgotten first, then cleared away. */
+function remove({ store, books }: StoragePlace, digest: Digest): Promise<void> {
+  return store.delete(digest, books.forget(digest));
 }
 
 async function leavePartial(store: BlobStore, digest: Digest, bytes: Uint8Array): Promise<void> {

@@ -91,7 +91,7 @@ class LedgerFile implements LedgerPlace {
 const app = repositoryNamed('docker.io/library/app');
 
 function blobNamed(text: string) {
-  return { digest: digestNamed(text), size: text.length, isPublic: true, storedAt: 1_000 };
+  return { digest: digestNamed(text), size: text.length, isPublic: true, isHosted: false, storedAt: 1_000 };
 }
 
 describe('the file of a SqliteLedger', () => {
@@ -121,10 +121,10 @@ describe('the file of a SqliteLedger', () => {
 
   test('tells the sum of all sizes, and every blob in pages', async () => {
     await using file = await LedgerFile.open();
-    expect(await file.ledger.totals()).toEqual({ blobs: 0, bytes: 0 });
+    expect(await file.ledger.totals()).toEqual({ blobs: 0, bytes: 0, hostedBlobs: 0, hostedBytes: 0 });
     expect(await file.ledger.blobs({ limit: 10 })).toEqual([]);
     for (const text of ['a', 'bb', 'ccc']) await file.ledger.addBlob(blobNamed(text), app);
-    expect(await file.ledger.totals()).toEqual({ blobs: 3, bytes: 6 });
+    expect(await file.ledger.totals()).toEqual({ blobs: 3, bytes: 6, hostedBlobs: 0, hostedBytes: 0 });
     const digests = ['a', 'bb', 'ccc'].map(digestNamed).sort();
     const [first] = await file.ledger.blobs({ limit: 1 });
     const rest = await file.ledger.blobs({ limit: 10, after: String(first?.digest) });
@@ -216,7 +216,7 @@ describe('a file of the first layout', () => {
     await using file = await LedgerFile.prepare();
     file.bySql((db) => db.exec(written));
     const ledger = file.reopen();
-    expect(await ledger.totals()).toEqual({ blobs: 6, bytes: 63 });
+    expect(await ledger.totals()).toEqual({ blobs: 6, bytes: 63, hostedBlobs: 0, hostedBytes: 0 });
     expect(await ledger.leastUsed({ limit: 10 })).toEqual([
       { digest: 'loose', size: 32, usedAt: 20, isManifest: false, names: [] },
       { digest: 'other', size: 4, usedAt: 30, isManifest: true, names: [{ repository: app, tags: [] }] },
@@ -228,7 +228,7 @@ describe('a file of the first layout', () => {
     ]);
     // The place in the count that was missing before is taken by what comes later.
     await ledger.addBlob({ ...blobNamed('m'), digest: 'missing' as Digest, size: 9 }, app);
-    expect(await ledger.totals()).toEqual({ blobs: 5, bytes: 52 });
+    expect(await ledger.totals()).toEqual({ blobs: 5, bytes: 52, hostedBlobs: 0, hostedBytes: 0 });
     const order = (await file.reopen().leastUsed({ limit: 10 })).map(({ digest }) => digest);
     expect(order).toEqual(['loose', 'index']);
   });
@@ -306,7 +306,7 @@ describe('a file that this version cannot use', () => {
       db.pragma('journal_mode = DELETE');
       db.pragma(`user_version = ${layout}`);
     });
-    expect(await file.reopen().totals()).toEqual({ blobs: 0, bytes: 0 });
+    expect(await file.reopen().totals()).toEqual({ blobs: 0, bytes: 0, hostedBlobs: 0, hostedBytes: 0 });
   });
 
   test.each([
@@ -346,6 +346,6 @@ describe('a file that this version cannot use', () => {
   test('an empty file is a new ledger', async () => {
     await using file = await LedgerFile.prepare();
     await writeFile(file.path, '');
-    expect(await file.reopen().totals()).toEqual({ blobs: 0, bytes: 0 });
+    expect(await file.reopen().totals()).toEqual({ blobs: 0, bytes: 0, hostedBlobs: 0, hostedBytes: 0 });
   });
 });

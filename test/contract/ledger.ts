@@ -6,6 +6,7 @@ import type {
   Listing,
   ManifestRecord,
   Name,
+  RepositorySearch,
   Unreferenced,
 } from '../../src/mirror/ports.ts';
 import type { Digest } from '../../src/oci/digest.ts';
@@ -517,6 +518,75 @@ export function ledgerContract(name: string, open: () => LedgerPlace | Promise<L
     });
   });
 
+  describe(`${name}: a search among the names of repositories`, () => {
+    const hub = { registry: 'docker.io', prefix: '', holds: '', heldBy: '', look: 10 };
+
+    async function addRepositories(ledger: Ledger): Promise<void> {
+      for (const text of ['docker.io/library/app', 'docker.io/team/tool', 'ghcr.io/owner/app', 'registry.lan:5000/x']) {
+        await ledger.addManifest(manifestNamed(text), [], repositoryNamed(text));
+      }
+      await ledger.addManifest(manifestNamed('s', { isPublic: false }), [], repositoryNamed('docker.io/team/secret'));
+      await ledger.addBlob(blobNamed('layer'), repositoryNamed('docker.io/team/unused'));
+    }
+
+    async function found(ledger: Ledger, search: Partial<RepositorySearch>): Promise<readonly string[]> {
+      return (await ledger.searchRepositories({ ...hub, ...search })).matches.map((match) => match.name);
+    }
+
+    scenario('finds a text in any place of a name, and none in an empty ledger', async (ledger) => {
+      expect(await ledger.searchRepositories(hub)).toEqual({ matches: [], next: undefined });
+      await addRepositories(ledger);
+      expect(await found(ledger, {})).toEqual(['library/app', 'team/secret', 'team/tool', 'team/unused']);
+      expect(await found(ledger, { holds: 'app' })).toEqual(['library/app']);
+      expect(await found(ledger, { holds: 'm/t' })).toEqual(['team/tool']);
+      expect(await found(ledger, { holds: 'app', registry: 'ghcr.io' })).toEqual(['owner/app']);
+      expect(await found(ledger, { holds: '%' })).toEqual([]);
+      expect(await found(ledger, { holds: `'; DROP TABLE links; --` })).toEqual([]);
+    });
+
+    scenario('finds it across what stands in front of the name, too', async (ledger) => {
+      await addRepositories(ledger);
+      const lan = { registry: 'registry.lan:5000', holds: '5000/x' };
+      expect(await found(ledger, lan)).toEqual([]);
+      expect(await found(ledger, { ...lan, prefix: 'registry.lan:5000/' })).toEqual(['x']);
+    });
+
+    scenario('finds names that are part of a text', async (ledger) => {
+      await addRepositories(ledger);
+      const search = { holds: 'my-team/tool-2', heldBy: 'my-team/tool-2' };
+      expect(await found(ledger, search)).toEqual(['team/tool']);
+      expect(await found(ledger, { ...search, heldBy: '' })).toEqual([]);
+    });
+
+    scenario('tells what is stored, and what is for everybody', async (ledger) => {
+      await addRepositories(ledger);
+      await ledger.setVisibility(repositoryNamed('docker.io/team/tool'), false, 9);
+      await ledger.forget(digestNamed('docker.io/library/app'));
+      expect((await ledger.searchRepositories(hub)).matches).toEqual([
+        { name: 'library/app', isStored: false, isPublic: true },
+        { name: 'team/secret', isStored: true, isPublic: false },
+        { name: 'team/tool', isStored: true, isPublic: false },
+        { name: 'team/unused', isStored: false, isPublic: true },
+      ]);
+    });
+
+    scenario('looks at no more names than it is told to, and goes on where it stopped', async (ledger) => {
+      await addRepositories(ledger);
+      for (const look of [1, 2, 3, 4]) {
+        const names: string[] = [];
+        let looks = 0;
+        for (let after: string | undefined = ''; after !== undefined; looks++) {
+          const { matches, next } = await ledger.searchRepositories({ ...hub, holds: 't', after, look });
+          expect(matches.length).toBeLessThanOrEqual(look);
+          names.push(...matches.map((match) => match.name));
+          after = next;
+        }
+        expect(names).toEqual(['team/secret', 'team/tool', 'team/unused']);
+        expect(looks).toBe(Math.floor(4 / look) + 1);
+      }
+    });
+  });
+
   describe(`${name}: the order in which things go`, () => {
     scenario('is that of their last use, and of their digests where that is the same', async (ledger) => {
       for (const text of ['a', 'b', 'c', 'd']) await ledger.addBlob(blobNamed(text), app);
@@ -683,7 +753,7 @@ export function ledgerContract(name: string, open: () => LedgerPlace | Promise<L
       expect(await ledger.statedSize(app, digestNamed('layer'))).toBeUndefined();
       for (const repository of [app, other]) expect(await ledger.tag(repository, latest)).toBeUndefined();
       expect(await ledger.imageNames({ limit: 10 })).toEqual([]);
-      expect(await ledger.totals()).toEqual({ blobs: 0, bytes: 0 });
+      expect(await ledger.totals()).toEqual({ blobs: 0, bytes: 0, hostedBlobs: 0, hostedBytes: 0 });
     });
 
     scenario('leaves what was asked for too late: unknown, needed, or in use', async (ledger) => {
@@ -691,7 +761,7 @@ export function ledgerContract(name: string, open: () => LedgerPlace | Promise<L
       expect(await ledger.evict(digestNamed('never there'), nothing)).toEqual([]);
       expect(await ledger.evict(digestNamed('layer'), nothing)).toEqual([]);
       expect(await ledger.evict(digestNamed('image'), new Set([digestNamed('image')]))).toEqual([]);
-      expect(await ledger.totals()).toEqual({ blobs: 2, bytes: 10 });
+      expect(await ledger.totals()).toEqual({ blobs: 2, bytes: 10, hostedBlobs: 0, hostedBytes: 0 });
       expect(await ledger.evict(digestNamed('image'), nothing)).toHaveLength(2);
       expect(await ledger.evict(digestNamed('image'), nothing)).toEqual([]);
     });
@@ -760,19 +830,19 @@ export function ledgerContract(name: string, open: () => LedgerPlace | Promise<L
 
   describe(`${name}: totals`, () => {
     scenario('are those of what is stored, whatever came, changed and went', async (ledger) => {
-      expect(await ledger.totals()).toEqual({ blobs: 0, bytes: 0 });
+      expect(await ledger.totals()).toEqual({ blobs: 0, bytes: 0, hostedBlobs: 0, hostedBytes: 0 });
       await ledger.addBlob(blobNamed('a', { size: 2 ** 40 }), app);
       await ledger.addManifest(manifestNamed('m', { size: 10 }), [childBlob('a')], app);
-      expect(await ledger.totals()).toEqual({ blobs: 2, bytes: 2 ** 40 + 10 });
+      expect(await ledger.totals()).toEqual({ blobs: 2, bytes: 2 ** 40 + 10, hostedBlobs: 0, hostedBytes: 0 });
       await ledger.addBlob(blobNamed('a', { size: 7 }), other);
       await ledger.addManifest(manifestNamed('m', { size: 5 }), [childBlob('a')], other);
       await ledger.link(other, { digest: digestNamed('b'), isPublic: true }, 1);
-      expect(await ledger.totals()).toEqual({ blobs: 2, bytes: 12 });
+      expect(await ledger.totals()).toEqual({ blobs: 2, bytes: 12, hostedBlobs: 0, hostedBytes: 0 });
       await ledger.forget(digestNamed('a'));
       await ledger.forget(digestNamed('a'));
-      expect(await ledger.totals()).toEqual({ blobs: 1, bytes: 5 });
+      expect(await ledger.totals()).toEqual({ blobs: 1, bytes: 5, hostedBlobs: 0, hostedBytes: 0 });
       await ledger.evict(digestNamed('m'), nothing);
-      expect(await ledger.totals()).toEqual({ blobs: 0, bytes: 0 });
+      expect(await ledger.totals()).toEqual({ blobs: 0, bytes: 0, hostedBlobs: 0, hostedBytes: 0 });
     });
   });
 
@@ -924,7 +994,7 @@ export function ledgerContract(name: string, open: () => LedgerPlace | Promise<L
 }
 
 function blobNamed(text: string, more: Partial<BlobRecord> = {}): BlobRecord {
-  return { digest: digestNamed(text), size: text.length, isPublic: true, storedAt: 1_000, ...more };
+  return { digest: digestNamed(text), size: text.length, isPublic: true, isHosted: false, storedAt: 1_000, ...more };
 }
 
 function manifestNamed(text: string, more: Partial<ManifestRecord> = {}): ManifestRecord {

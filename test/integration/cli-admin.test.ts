@@ -27,6 +27,7 @@ async function entrepot(argv: readonly string[], { stop, stdout, isTerminal = fa
   const err = Object.assign(new PassThrough(), { isTTY: isTerminal, columns: 80 });
   const said = Promise.all([text(out), text(err)]);
   const code = await run(argv, {
+    stdin: new PassThrough(),
     stdout: stdout ?? out,
     stderr: err,
     env: {},
@@ -238,6 +239,7 @@ describe('status', () => {
       'listening  http://127.0.0.1:5000',
       expect.stringMatching(/^running {4}for \d+d, since 2026-01-01T00:00:00\.000Z$/),
       'cache      12.5 GiB of 50.0 GiB (25 %), 1,234 blobs',
+      'hosted     3.0 GiB, 12 blobs',
       'pinned     2.0 GiB',
       'disk       100.0 GiB free, 5.0 GiB to be left free',
       'fills      3 under way',

@@ -72,19 +72,63 @@ test.each(
   expect(origin.requests).toEqual([]);
 });
 
-test.each(['POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'TRACE'])(
-  '%s is 405 UNSUPPORTED and loses nothing',
-  async (method) => {
-    await using origin = await FakeRegistry.start();
-    await using daemon = await Daemon.start(origin.url);
-    for (const path of ['/v2/library/app/blobs/uploads/', `/v2/library/app/manifests/${digest}`, '/v2/']) {
-      const answer = await raw(daemon, path, method);
-      expect([answer.status, answer.headers['allow']]).toEqual([405, 'GET, HEAD']);
-      expect(answer.body).toContain('UNSUPPORTED');
+test.each([
+  ['POST', '/v2/', 'GET, HEAD'],
+  ['DELETE', '/v2/_catalog', 'GET, HEAD'],
+  ['PUT', '/v2/library/app/tags/list', 'GET, HEAD'],
+  ['POST', `/v2/library/app/manifests/${digest}`, 'GET, HEAD, PUT, DELETE'],
+  ['PATCH', `/v2/library/app/blobs/${digest}`, 'GET, HEAD, DELETE'],
+  ['POST', '/v2/local/app/blobs/uploads/id', 'GET, HEAD, PATCH, PUT, DELETE'],
+  ['OPTIONS', '/v2/', 'GET, HEAD'],
+  ['TRACE', `/v2/library/app/manifests/${digest}`, 'GET, HEAD, PUT, DELETE'],
+])('%s %s is 405 UNSUPPORTED, says what is taken there, and loses nothing', async (method, path, allowed) => {
+  await using origin = await FakeRegistry.start();
+  await using daemon = await Daemon.start(origin.url);
+  const answer = await raw(daemon, path, method);
+  expect([answer.status, namesIn(answer.headers['allow'])]).toEqual([405, namesIn(allowed)]);
+  expect(answer.body).toContain('UNSUPPORTED');
+  expect(origin.requests).toEqual([]);
+});
+
+function namesIn(allow: unknown): ReadonlySet<string> {
+  return new Set(String(allow).split(', '));
+}
+
+const writes = [
+  ['POST', 'blobs/uploads/'],
+  ['PATCH', 'blobs/uploads/9c5b94b1-35ad-49bb-b118-8e8fc24abf80'],
+  ['PUT', `blobs/uploads/9c5b94b1-35ad-49bb-b118-8e8fc24abf80?digest=${digest}`],
+  ['DELETE', 'blobs/uploads/9c5b94b1-35ad-49bb-b118-8e8fc24abf80'],
+  ['PUT', 'manifests/1.0'],
+  ['DELETE', `manifests/${digest}`],
+  ['DELETE', `blobs/${digest}`],
+] as const;
+
+test('without users nobody may write, what is hosted no more than what is mirrored, and is told what to do', async () => {
+  await using origin = await FakeRegistry.start();
+  await using daemon = await Daemon.start(origin.url);
+  for (const name of ['library/app', 'local/app']) {
+    for (const [method, path] of writes) {
+      const answer = await raw(daemon, `/v2/${name}/${path}`, method);
+      expect([method, path, answer.status]).toEqual([method, path, 403]);
+      expect(answer.body).toContain('"DENIED"');
+      expect(answer.body).toContain('entrepot user add');
     }
-    expect(origin.requests).toEqual([]);
-  },
-);
+  }
+  expect(origin.requests).toEqual([]);
+});
+
+test('a push to what is not hosted here is denied and told where to go, whoever asks', async () => {
+  await using origin = await FakeRegistry.start();
+  await using daemon = await Daemon.start(origin.url, { access: { anonymous: { push: true } } });
+  for (const [method, path] of writes) {
+    const answer = await raw(daemon, `/v2/library/app/${path}`, method);
+    expect([method, path, answer.status]).toEqual([method, path, 403]);
+    expect(answer.body).toContain('"DENIED"');
+    expect(answer.body).toContain('local/**');
+  }
+  expect(origin.requests).toEqual([]);
+});
 
 test.each(['test', 'local/app', 'local/deep/er/app', 'docker.io/local/app'])(
   'the private name %s is never asked of an upstream, by whatever route',
@@ -96,9 +140,15 @@ test.each(['test', 'local/app', 'local/deep/er/app', 'docker.io/local/app'])(
       '',
       ...(name === 'test' ? [] : ['?ns=docker.io', '?ns=index.docker.io', '?ns=registry-1.docker.io']),
     ]) {
-      for (const path of ['manifests/1.0', `manifests/${digest}`, `blobs/${digest}`, 'tags/list']) {
+      for (const [path, status, text] of [
+        ['manifests/1.0', 404, 'MANIFEST_UNKNOWN'],
+        [`manifests/${digest}`, 404, 'MANIFEST_UNKNOWN'],
+        [`blobs/${digest}`, 404, 'BLOB_UNKNOWN'],
+        // One that nobody ever pushed to has nothing.
+        ['tags/list', 200, '"tags":[]'],
+      ] as const) {
         const answer = await raw(daemon, `/v2/${name}/${path}${query}`);
-        expect([answer.status, answer.body]).toEqual([404, expect.stringContaining('NAME_UNKNOWN')]);
+        expect([path, answer.status, answer.body]).toEqual([path, status, expect.stringContaining(text)]);
       }
     }
     expect(origin.requests).toEqual([]);

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { SqliteLedger } from '../../src/ledger/sqlite-ledger.ts';
 import { Manifests } from '../../src/mirror/manifests.ts';
-import { NoRoom, type Upstream } from '../../src/mirror/ports.ts';
+import { type ManifestRecord, NoRoom, type Upstream } from '../../src/mirror/ports.ts';
 import { Registries } from '../../src/mirror/registries.ts';
 import { digestOf } from '../../src/oci/digest.ts';
 import type { Reference } from '../../src/oci/reference.ts';
@@ -39,6 +39,7 @@ async function parts(ledger: SqliteLedger) {
   const root = await mkdtemp(join(tmpdir(), 'entrepot-races-'));
   const budget = new Budget(1_000_000);
   const store = await DiskBlobStore.open(root, budget, { minFree: 0 });
+  store.lookUp = (digest) => ledger.blob(digest);
   const registries = new Registries(
     new Map([['docker.io', { upstream, privateRepositories: 'users', tagTtlMs: () => 1_000 }]]),
   );
@@ -58,7 +59,9 @@ async function parts(ledger: SqliteLedger) {
     signal: new AbortController().signal,
   });
   const agree = async () => {
-    const [row, file] = [await ledger.blob(digest), await store.has(digest)];
+    const row = await ledger.blob(digest);
+    await using reader = await store.open(digest);
+    const file = reader !== undefined;
     expect({ row: row !== undefined, taken: budget.taken }).toEqual({ row: file, taken: file ? bytes.length : 0 });
   };
   const end = async () => {
@@ -84,7 +87,7 @@ test('a manifest that is fetched while it is being evicted has both a row and a 
 
 test('of two repositories that fetch the same manifest, one whose row cannot be written costs the other nothing', async () => {
   class HalfFull extends SqliteLedger {
-    override addManifest(...parameters: Parameters<SqliteLedger['addManifest']>): Promise<void> {
+    override addManifest(...parameters: Parameters<SqliteLedger['addManifest']>): Promise<ManifestRecord> {
       if (parameters[2] === other) return Promise.reject(new NoRoom('the disk is full'));
       return super.addManifest(...parameters);
     }

@@ -46,7 +46,7 @@ test('a start that fails for a port in use leaves the data directory as clean, o
   const [clean, unclean] = [join(daemon.root, 'clean'), join(daemon.root, 'unclean')];
   await using other = await Daemon.start(origin.url);
   // What a kill -9 would leave behind now.
-  await cp(other.dataPath, unclean, { recursive: true, filter: (path) => !path.endsWith('.sock') });
+  await cp(other.dataPath, unclean, { recursive: true, filter: (path) => !/\.(sock|new)$/.test(path) });
   await other.stop();
   await cp(other.dataPath, clean, { recursive: true });
   for (const dataPath of [clean, unclean]) {

@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { cpSync, existsSync, rmSync } from 'node:fs';
 import { cp, mkdtemp, readdir, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -93,7 +93,9 @@ class Real {
     this.budget = new Budget(capBytes);
     this.store = await DiskBlobStore.open(this.root, this.budget, { minFree: 0, mayHaveStrays });
     this.ledger = new SqliteLedger(join(this.root, 'ledger.db'));
-    this.budget.count((await this.ledger.totals()).bytes);
+    const { ledger } = this;
+    this.store.lookUp = (digest) => ledger.blob(digest);
+    this.budget.count((await ledger.totals()).bytes);
     const isPinned = ({ digest }: Pick<Unreferenced, 'digest'>) =>
       [...this.#model.pinned].some((image) => image.digest === digest);
     this.evictor = new Evictor({
@@ -144,9 +146,23 @@ class Real {
     });
   }
 
-  /** One at which a crash can come. */
+  /** One at which a crash can come: what is done afterwards by those whom it takes by surprise never happened. */
   moment(): void {
-    if (this.crashIn-- <= 0) throw new Crash();
+    if (this.crashIn-- > 0) return;
+    if (!existsSync(`${this.root}+`)) this.#keepAsItIs();
+    throw new Crash();
+  }
+
+  #keepAsItIs(): void {
+    for (let tries = 1; ; tries++) {
+      try {
+        return cpSync(this.root, `${this.root}+`, { recursive: true });
+      } catch (error) {
+        // A file that was on its way out, and is gone now.
+        rmSync(`${this.root}+`, { recursive: true, force: true });
+        if (tries === 5) throw error;
+      }
+    }
   }
 
   async settle(): Promise<void> {
@@ -177,18 +193,14 @@ class Real {
 
   async #putManifest(image: Image, storedAt: number): Promise<boolean> {
     const size = image.bytes.length;
-    const isKnown = (await this.ledger.manifest(image.digest)) !== undefined;
-    if (!isKnown && !(await this.store.put(image.digest, image.bytes))) return false;
-    this.moment();
     const below = [
       ...image.images.map((child) => ({ digest: child.digest, size, kind: 'manifest' as const })),
       ...image.layers.map(({ digest, bytes }) => ({ digest, size: bytes.length, kind: 'blob' as const })),
     ];
-    await this.ledger.addManifest(
-      { digest: image.digest, size, isPublic: true, storedAt, mediaType },
-      below,
-      repository,
-    );
+    const record = { digest: image.digest, size, isPublic: true, storedAt, mediaType };
+    const add = () => this.#recording(() => this.ledger.addManifest(record, below, repository));
+    if ((await this.ledger.manifest(image.digest)) === undefined) return this.store.put(image.digest, image.bytes, add);
+    await add();
     return true;
   }
 
@@ -201,9 +213,16 @@ class Real {
     this.moment();
     await writer.append(bytes.subarray(writer.written));
     expect(writer.verify()).toBe(true);
-    await writer.commit();
+    const record = { digest, size: bytes.length, isPublic: true, storedAt };
+    await writer.commit(() => this.#recording(() => this.ledger.addBlob(record, repository)));
+  }
+
+  /** A crash can come when the file is in its place and the ledger has not been told, and when it just has been. */
+  async #recording<T>(record: () => Promise<T>): Promise<T> {
     this.moment();
-    await this.ledger.addBlob({ digest, size: bytes.length, isPublic: true, storedAt }, repository);
+    const recorded = await record();
+    this.moment();
+    return recorded;
   }
 
   async damage({ digest, bytes }: Content): Promise<void> {
@@ -219,7 +238,7 @@ class Real {
     this.failure = undefined;
     const before = this.root;
     this.root = `${before}+`;
-    await cp(before, this.root, { recursive: true });
+    if (!existsSync(this.root)) await cp(before, this.root, { recursive: true });
     this.ledger.close({ clean: false });
     await rm(before, { recursive: true });
     this.crashIn = Number.POSITIVE_INFINITY;

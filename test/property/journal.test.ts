@@ -1,14 +1,18 @@
 import { appendFile, readFile, writeFile } from 'node:fs/promises';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import type { HostedLedger } from '../../src/hosted/ports.ts';
 import type { Fact } from '../../src/ledger/facts.ts';
+import { HostedIndex } from '../../src/ledger/hosted-index.ts';
+import { HotLedger } from '../../src/ledger/hot-ledger.ts';
 import { Journal, readJournal } from '../../src/ledger/journal.ts';
 import { rewriteJournal } from '../../src/ledger/rewrite-journal.ts';
 import type { Ledger } from '../../src/mirror/ports.ts';
 import { type Digest, digestOf } from '../../src/oci/digest.ts';
 import { childrenOf } from '../../src/oci/manifest.ts';
+import { hosted } from '../../src/oci/repository-name.ts';
 import { repositoryNamed, tagNamed } from '../contract/words.ts';
-import { type Act, actsWithoutContent } from '../support/ledger-acts.ts';
+import { actsWithoutContent } from '../support/ledger-acts.ts';
 import { atOnce, LedgerFiles, never, StoreInMemory } from '../support/ledger-files.ts';
 
 const imageType = 'application/vnd.oci.image.manifest.v1+json';
@@ -37,19 +41,91 @@ function descriptor(bytes: Buffer) {
   return { digest: digestOf(bytes), size: bytes.length };
 }
 
+const otherName = repositoryNamed('x/local/app').name;
 const repositories = ['docker.io/x/y', 'ghcr.io/x/y'].map(repositoryNamed);
+const hostedOnes = repositories.map(({ name }, at) => ({ registry: hosted, name: at === 0 ? name : otherName }));
 const tags = ['1', '2'].map(tagNamed);
 const patterns = ['docker.io/x/*', 'ghcr.io/**'];
 
 const content = fc.constantFrom(...contents);
 const manifest = fc.constantFrom(...images, ...indexes);
 const repository = fc.constantFrom(...repositories);
+const hostedOne = fc.constantFrom(...hostedOnes);
 const tag = fc.constantFrom(...tags);
 const pattern = fc.constantFrom(...patterns);
 const at = fc.integer({ min: 1, max: 9 });
 const isPublic = fc.boolean();
 
+/** One thing that can be done with a ledger, or with what is hosted in it. */
+type Act = (ledger: Ledger, index: HostedLedger) => Promise<unknown>;
+
+function childrenIn(bytes: Buffer) {
+  const children = childrenOf(bytes, typeOf(bytes));
+  if (!children.ok) throw new Error(children.failure.reason);
+  return children.value;
+}
+
+const hostedAct: fc.Arbitrary<Act> = fc.oneof(
+  fc.tuple(hostedOne, content, at).map(
+    ([repository, bytes, storedAt]): Act =>
+      (_, index) =>
+        index.addUpload(repository, { ...descriptor(bytes), storedAt }),
+  ),
+  fc.tuple(hostedOne, content, at).map(
+    ([repository, bytes, at]): Act =>
+      async (ledger, index) => {
+        // Only what is stored is mounted.
+        if ((await ledger.blob(digestOf(bytes))) !== undefined) await index.addMount(repository, digestOf(bytes), at);
+      },
+  ),
+  {
+    weight: 2,
+    arbitrary: fc.tuple(hostedOne, manifest, at).map(
+      ([repository, bytes, storedAt]): Act =>
+        (_, index) =>
+          index.addHostedManifest(
+            repository,
+            { ...descriptor(bytes), storedAt, mediaType: typeOf(bytes) },
+            { children: childrenIn(bytes), referrer: undefined },
+          ),
+    ),
+  },
+  {
+    weight: 2,
+    arbitrary: fc.tuple(hostedOne, tag, manifest, at).map(
+      ([repository, tag, bytes, at]): Act =>
+        async (ledger, index) => {
+          if ((await ledger.manifest(digestOf(bytes))) !== undefined)
+            await index.setHostedTag(repository, tag, digestOf(bytes), at);
+        },
+    ),
+  },
+  fc.tuple(hostedOne, tag).map(
+    ([repository, tag]): Act =>
+      (_, index) =>
+        index.removeHostedTag(repository, tag),
+  ),
+  fc.tuple(hostedOne, content).map(
+    ([repository, bytes]): Act =>
+      (_, index) =>
+        index.unlink(repository, digestOf(bytes)),
+  ),
+  fc.tuple(hostedOne, content).map(
+    ([repository, bytes]): Act =>
+      (_, index) =>
+        index.dropStray(repository, digestOf(bytes), Number.MAX_SAFE_INTEGER),
+  ),
+  content.map(
+    (bytes): Act =>
+      (_, index) =>
+        index.takeBack(digestOf(bytes), Number.MAX_SAFE_INTEGER),
+  ),
+);
+
+const everywhere = [...repositories, ...hostedOnes];
+
 const act: fc.Arbitrary<Act> = fc.oneof(
+  { weight: 5, arbitrary: hostedAct },
   fc.tuple(content, isPublic, at, fc.option(repository, { nil: undefined })).map(
     ([bytes, isPublic, storedAt, repository]): Act =>
       (ledger) =>
@@ -60,14 +136,8 @@ const act: fc.Arbitrary<Act> = fc.oneof(
     arbitrary: fc.tuple(manifest, isPublic, at, repository).map(
       ([bytes, isPublic, storedAt, repository]): Act =>
         (ledger) => {
-          const mediaType = typeOf(bytes);
-          const children = childrenOf(bytes, mediaType);
-          if (!children.ok) throw new Error(children.failure.reason);
-          return ledger.addManifest(
-            { ...descriptor(bytes), isPublic, storedAt, mediaType },
-            children.value,
-            repository,
-          );
+          const record = { ...descriptor(bytes), isPublic, storedAt, mediaType: typeOf(bytes) };
+          return ledger.addManifest(record, childrenIn(bytes), repository);
         },
     ),
   },
@@ -102,8 +172,10 @@ const act: fc.Arbitrary<Act> = fc.oneof(
 
 const bursts = fc.array(fc.array(act, { minLength: 1, maxLength: 5 }), { maxLength: 14 });
 
-async function run(ledger: Ledger, bursts: readonly (readonly Act[])[]): Promise<void> {
-  for (const burst of bursts) await Promise.all(burst.map((act) => act(ledger)));
+async function run(files: LedgerFiles, bursts: readonly (readonly Act[])[]): Promise<void> {
+  const { sqlite, journal, ledger } = files;
+  const index = new HostedIndex({ sqlite, journal, hot: new HotLedger(ledger) });
+  for (const burst of bursts) await Promise.all(burst.map((act) => act(ledger, index)));
 }
 
 /** Everything that can be asked for, but for last use. */
@@ -115,16 +187,16 @@ async function everythingIn(ledger: Ledger): Promise<unknown> {
     blobs: await ledger.blobs(page),
     manifests: await Promise.all(contents.map((bytes) => ledger.manifest(digestOf(bytes)))),
     links: await Promise.all(
-      contents.flatMap((bytes) => repositories.map((repository) => ledger.isLinked(repository, digestOf(bytes)))),
+      contents.flatMap((bytes) => everywhere.map((repository) => ledger.isLinked(repository, digestOf(bytes)))),
     ),
     stated: await Promise.all(
-      contents.flatMap((bytes) => repositories.map((repository) => ledger.statedSize(repository, digestOf(bytes)))),
+      contents.flatMap((bytes) => everywhere.map((repository) => ledger.statedSize(repository, digestOf(bytes)))),
     ),
-    tags: await Promise.all(repositories.flatMap((repository) => tags.map((tag) => ledger.tag(repository, tag)))),
+    tags: await Promise.all(everywhere.flatMap((repository) => tags.map((tag) => ledger.tag(repository, tag)))),
     visibilities: await Promise.all(repositories.map((repository) => ledger.visibility(repository))),
     pins: await ledger.pins(),
     totals: await ledger.totals(),
-    listed: await Promise.all(repositories.map((repository) => ledger.tags(repository, page))),
+    listed: await Promise.all(everywhere.map((repository) => ledger.tags(repository, page))),
     catalog: await ledger.repositories(page, listing),
     images: await Promise.all(images),
     names: await ledger.imageNames(page),
@@ -134,7 +206,7 @@ async function everythingIn(ledger: Ledger): Promise<unknown> {
 
 /** A tag whose manifest was forgotten is true, and of no use: a recovery leaves it out, or makes it what it falls back to. */
 async function withoutLostTags(ledger: Ledger): Promise<void> {
-  for (const repository of repositories) {
+  for (const repository of everywhere) {
     for (const tag of tags) {
       const record = await ledger.tag(repository, tag);
       if (record === undefined || (await ledger.manifest(record.digest)) !== undefined) continue;
@@ -165,7 +237,7 @@ test('a ledger filled from its journal is the ledger that was lost, whatever was
   await fc.assert(
     fc.asyncProperty(bursts, async (bursts) => {
       await using files = await LedgerFiles.start({ inMemory: true });
-      await run(files.ledger, bursts);
+      await run(files, bursts);
       const store = await storeOf(files.ledger);
       // Past the journal: what it says has to come out right by itself.
       await withoutLostTags(files.sqlite);
@@ -188,14 +260,14 @@ test('a journal that is rewritten while it is written to still tells everything'
   await fc.assert(
     fc.asyncProperty(bursts, bursts, async (first, meanwhile) => {
       await using files = await LedgerFiles.start({ inMemory: true });
-      await run(files.ledger, first);
+      await run(files, first);
       const left = [...meanwhile];
       const sleep = async () => {
         const burst = left.shift();
-        if (burst !== undefined) await run(files.ledger, [burst]);
+        if (burst !== undefined) await run(files, [burst]);
       };
       await rewriteJournal({ journal: files.journal, rows: files.sqlite.rows, clock: { sleep }, signal: never });
-      await run(files.ledger, left);
+      await run(files, left);
       const store = await storeOf(files.ledger);
       await withoutLostTags(files.sqlite);
       const before = await everythingIn(files.sqlite);

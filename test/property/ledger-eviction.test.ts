@@ -358,7 +358,7 @@ function expected({ model }: Subject): unknown {
       .filter((digest) => model.mayGo(digest))
       .map((digest) => ({ digest, ...model.stored.get(digest)! }))
       .sort((one, other) => one.usedAt - other.usedAt || (one.digest < other.digest ? -1 : 1)),
-    totals: { blobs: sizes.length, bytes: sizes.reduce((sum, size) => sum + size, 0) },
+    totals: { blobs: sizes.length, bytes: sizes.reduce((sum, size) => sum + size, 0), hostedBlobs: 0, hostedBytes: 0 },
     names: model.imageNames(),
     tags: repositories.flatMap((repository) => tags.map((tag) => tagRecord(model, repository, tag))),
   };
@@ -410,7 +410,7 @@ async function drain(subject: Subject): Promise<void> {
     if (first === undefined) break;
     await evict(subject, first.digest, new Set());
   }
-  expect(await subject.ledger.totals()).toEqual({ blobs: 0, bytes: 0 });
+  expect(await subject.ledger.totals()).toEqual({ blobs: 0, bytes: 0, hostedBlobs: 0, hostedBytes: 0 });
 }
 
 async function run(subject: Subject, bursts: readonly (readonly Act[])[], limit: number): Promise<void> {

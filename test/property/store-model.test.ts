@@ -7,6 +7,7 @@ import { type BlobWriter, NoRoom } from '../../src/mirror/ports.ts';
 import { digestOf } from '../../src/oci/digest.ts';
 import { Budget } from '../../src/store/budget.ts';
 import { DiskBlobStore } from '../../src/store/disk-blob-store.ts';
+import { Books } from '../support/books.ts';
 
 /** Bytes; no two of the larger contents fit at once. */
 const capBytes = 100;
@@ -48,6 +49,7 @@ class Real {
   readonly root: string;
   budget = new Budget(capBytes);
   store!: DiskBlobStore;
+  readonly books = new Books();
   readonly writers = new Map<Content, BlobWriter>();
 
   constructor(root: string) {
@@ -57,7 +59,8 @@ class Real {
   async open(): Promise<void> {
     this.budget = new Budget(capBytes);
     this.store = await DiskBlobStore.open(this.root, this.budget);
-    for await (const { size } of this.store.list()) this.budget.count(size);
+    this.store.lookUp = this.books.lookUp;
+    this.budget.count(this.books.counted);
   }
 
   writer(content: Content): BlobWriter {
@@ -144,7 +147,7 @@ const commands = [
       const isWhole = model.partial.get(content) === content.size;
       expect(writer.verify()).toBe(isWhole);
       if (isWhole) {
-        await writer.commit();
+        await writer.commit(real.books.cached(content.digest, content.size));
         model.committed.add(content);
       } else {
         await writer.discard();
@@ -170,7 +173,8 @@ const commands = [
       () => true,
       async (model, real) => {
         const fits = model.committed.has(content) || model.fits(content.size);
-        expect(await real.store.put(content.digest, content.bytes)).toBe(fits);
+        const record = real.books.cached(content.digest, content.size);
+        expect(await real.store.put(content.digest, content.bytes, record)).toBe(fits);
         if (fits) model.committed.add(content);
       },
     ),
@@ -180,7 +184,9 @@ const commands = [
       `delete ${content.size}`,
       () => true,
       async (model, real) => {
-        await Promise.all([real.store.delete(content.digest), real.store.delete(content.digest)]);
+        const { store, books } = real;
+        const remove = () => store.delete(content.digest, books.forget(content.digest));
+        await Promise.all([remove(), remove()]);
         model.committed.delete(content);
       },
     ),

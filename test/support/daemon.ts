@@ -16,25 +16,31 @@ export class Daemon implements AsyncDisposable {
   readonly root: string;
   readonly log: LogLine[] = [];
   readonly #logged = new EventEmitter();
+  readonly #searchUrl: string | undefined;
   #settings: Settings;
   #service: Service | undefined;
 
-  private constructor(root: string, settings: Settings) {
+  private constructor(root: string, settings: Settings, searchUrl: string | undefined) {
     this.root = root;
     this.#settings = settings;
+    this.#searchUrl = searchUrl;
   }
 
-  /** With docker.io at `upstream`, and `settings` over the defaults of the tests. */
-  static async start(upstream: string, settings: Settings = {}): Promise<Daemon> {
+  /** With docker.io at `upstream`, its search at `searchUrl`, and `settings` over the defaults of the tests. */
+  static async start(upstream: string, settings: Settings = {}, searchUrl?: string): Promise<Daemon> {
     const root = await mkdtemp(join(tmpdir(), 'entrepot-test-'));
-    const daemon = new Daemon(root, {
-      listen: { host: '127.0.0.1', port: 0 },
-      storage: { path: 'data' },
-      upstreams: { 'docker.io': { endpoints: [upstream] } },
-      private: { namespaces: ['*', 'local/**'] },
-      shutdownGrace: '5s',
-      ...settings,
-    });
+    const daemon = new Daemon(
+      root,
+      {
+        listen: { host: '127.0.0.1', port: 0 },
+        storage: { path: 'data' },
+        upstreams: { 'docker.io': { endpoints: [upstream] } },
+        private: { namespaces: ['*', 'local/**'] },
+        shutdownGrace: '5s',
+        ...settings,
+      },
+      searchUrl,
+    );
     await daemon.#start();
     return daemon;
   }
@@ -57,7 +63,7 @@ export class Daemon implements AsyncDisposable {
       },
     });
     const log = createLogger({ level: 'debug', format: 'json' }, sink);
-    this.#service = await startService(await this.#load(), { log });
+    this.#service = await startService(await this.#load(), { log, searchUrl: this.#searchUrl });
   }
 
   async #load(): Promise<Config> {

@@ -25,6 +25,7 @@ export const soundStatus: Status = {
   url: 'http://127.0.0.1:5000',
   startedAt: '2026-01-01T00:00:00.000Z',
   cache: { bytes: 12.5 * gibibyte, limit: 50 * gibibyte, blobs: 1234, pinnedBytes: 2 * gibibyte },
+  hosted: { bytes: 3 * gibibyte, blobs: 12 },
   disk: { freeBytes: 100 * gibibyte, minFree: 5 * gibibyte },
   fillsInFlight: 3,
   reconciled: true,

@@ -20,8 +20,18 @@ async function cruised(): Promise<ICruiseResult> {
 test('the checker of import directions sees the modules it is to check', async () => {
   const { summary, modules } = await cruised();
   expect(summary.totalCruised).toBeGreaterThan(50);
-  expect(modules.map(({ source }) => source)).toContain('src/mirror/flight.ts');
+  const sources = modules.map(({ source }) => source);
+  expect(sources).toContain('src/mirror/flight.ts');
+  expect(sources).toContain('src/access/access-control.ts');
   expect(summary.violations).toEqual([]);
+});
+
+test('only registries and the receivers of notifications are dialled', async () => {
+  const { modules } = await cruised();
+  const dialling = modules.filter(({ dependencies }) =>
+    dependencies.some(({ resolved }) => resolved.includes('/undici/')),
+  );
+  expect(new Set(dialling.map(({ source }) => source.split('/')[1]))).toEqual(new Set(['upstream', 'notifications']));
 });
 
 test('every folder of src has a rule of its own', async () => {

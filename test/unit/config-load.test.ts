@@ -43,19 +43,21 @@ const withUpstream = (settings: object) => ({ upstreams: { 'docker.io': { ...hub
 describe('what is in effect', () => {
   test('an empty file runs', async () => {
     expect(redacted(await valid({}))).toEqual({
-      listen: { host: '0.0.0.0', port: 5000 },
+      listen: { host: '0.0.0.0', port: 5000, trustedProxies: [] },
       storage: { path: join(directory, 'data'), maxSize: '50GiB', pins: [], gcEvery: '1d', gcGrace: '1d' },
       upstreams: {
         'docker.io': {
           endpoints: ['https://registry-1.docker.io'],
           tagTtl: [{ match: '**', ttl: '5m' }],
           privateRepositories: 'users',
+          search: true,
           insecure: false,
         },
       },
       defaultUpstream: 'docker.io',
       private: { namespaces: [] },
-      access: { anonymous: { pull: true, push: false } },
+      access: { anonymous: { pull: true, push: false }, rules: [] },
+      notifications: [],
       log: { level: 'info', format: 'json' },
       shutdownGrace: '30s',
     });
@@ -95,6 +97,19 @@ describe('what is in effect', () => {
     expect((await valid({ upstreams })).defaultUpstream).toBeNull();
     expect((await valid({ upstreams, defaultUpstream: 'ghcr.io' })).defaultUpstream).toBe('ghcr.io');
     expect((await valid({ defaultUpstream: null })).defaultUpstream).toBeNull();
+  });
+
+  test('rules are told as they were written, and the file of users is relative to the config file', async () => {
+    const rules = [
+      { repositories: ['registry.lan:5000/team/**', 'local/*'], pull: ['anonymous'], push: ['bob', 'net:10.0.0.0/8'] },
+      { repositories: ['**'], push: [], delete: ['alice'] },
+    ];
+    const config = await valid({ access: { htpasswd: 'users', rules } });
+    expect(redacted(config).access).toEqual({
+      htpasswd: join(directory, 'users'),
+      anonymous: { pull: true, push: false },
+      rules,
+    });
   });
 
   test('namespaces are patterns', async () => {
@@ -202,6 +217,15 @@ describe('mistakes', () => {
       'log.level must be one of "trace", "debug", "info", "warn", "error", not "verbose"',
     ],
     [{ access: { anonymous: { pull: 'yes' } } }, 'access.anonymous.pull must be true or false, not "yes"'],
+    [{ access: { rules: [{ pull: [] }] } }, 'access.rules[0].repositories is missing; it must be a list of patterns'],
+    [
+      { access: { rules: [{ repositories: ['**'], push: 'bob' }] } },
+      'access.rules[0].push must be a list of user names, "anonymous" or "net:10.0.0.0/8", not "bob"',
+    ],
+    [
+      { access: { rules: [{ repositories: ['**'], push: ['net:lan'] }] } },
+      'access.rules[0].push[0] must be a user name, "anonymous" or "net:10.0.0.0/8", not "net:lan": neither an address nor a network such as 10.0.0.0/8',
+    ],
     [
       { private: { namespaces: ['Local/*'] } },
       'private.namespaces[0] must be a pattern, not "Local/*": a repository name has only lower-case letters, digits and . _ - /',
@@ -268,34 +292,94 @@ describe('mistakes', () => {
   });
 });
 
+describe('how clients reach it', () => {
+  test('files of TLS are relative to the configuration, and are not read yet', async () => {
+    const listen = { tls: { cert: 'tls/server.crt', key: '/etc/server.key' }, clientCa: 'clients.crt' };
+    expect(redacted(await valid({ listen }))).toMatchObject({
+      listen: {
+        tls: { cert: join(directory, 'tls/server.crt'), key: '/etc/server.key' },
+        clientCa: join(directory, 'clients.crt'),
+      },
+    });
+  });
+
+  test('all of it can come from the environment', async () => {
+    const config = await valid(
+      {},
+      {
+        ENTREPOT_LISTEN_TLS_CERT: '/c',
+        ENTREPOT_LISTEN_TLS_KEY: '/k',
+        ENTREPOT_LISTEN_CLIENT_CA: '/ca',
+        ENTREPOT_LISTEN_TRUSTED_PROXIES: '10.0.0.0/8, ::1',
+        ENTREPOT_LISTEN_PUBLIC_URL: 'https://mirror.lan/',
+      },
+    );
+    expect(redacted(config).listen).toEqual({
+      host: '0.0.0.0',
+      port: 5000,
+      tls: { cert: '/c', key: '/k' },
+      clientCa: '/ca',
+      trustedProxies: ['10.0.0.0/8', '::1'],
+      publicUrl: 'https://mirror.lan',
+    });
+    expect(config.listen.trustedProxies.map((range) => range.contains('10.9.9.9'))).toEqual([true, false]);
+  });
+
+  test.each([
+    ['https://mirror.lan', 'https://mirror.lan'],
+    ['https://Mirror.LAN:443/', 'https://mirror.lan'],
+    ['http://[fd00::5]:5000', 'http://[fd00::5]:5000'],
+  ])('publicUrl %j is %j', async (publicUrl, expected) => {
+    expect((await valid({ listen: { publicUrl } })).listen.publicUrl).toBe(expected);
+  });
+
+  const isUrl = 'must be a URL that starts with https:// or http:// and a host name';
+  test.each([
+    [{ clientCa: 'ca.crt' }, 'listen.clientCa needs tls beside it'],
+    [{ tls: { cert: 'a' } }, 'listen.tls.key is missing; it must be a text'],
+    [{ tls: {}, clientCa: '' }, 'listen.tls.cert is missing; it must be a text'],
+    [{ tls: { cert: 'a', key: 'b', ca: 'c' } }, 'listen.tls.ca is not a known setting'],
+    [
+      { trustedProxies: '10.0.0.0/8' },
+      'listen.trustedProxies must be a list of addresses and networks, not "10.0.0.0/8"',
+    ],
+    [
+      { trustedProxies: ['10.0.0.0/33'] },
+      'listen.trustedProxies[0] must be an address or a network, not "10.0.0.0/33": behind the slash stands a number from 0 to 32',
+    ],
+    [
+      { trustedProxies: ['proxy.lan'] },
+      'listen.trustedProxies[0] must be an address or a network, not "proxy.lan": neither an address nor a network such as 10.0.0.0/8',
+    ],
+    [{ publicUrl: 'mirror.lan' }, `listen.publicUrl ${isUrl}`],
+    [{ publicUrl: 'https:///x' }, `listen.publicUrl ${isUrl}`],
+    [{ publicUrl: 'https://bob:hunter2@mirror.lan' }, 'listen.publicUrl must be a URL without credentials'],
+    [{ publicUrl: 'https://mirror.lan/x' }, 'listen.publicUrl must be a URL that ends with the host or its port'],
+    [{ publicUrl: 'https://mirror.lan?x' }, 'listen.publicUrl must be a URL that ends with the host or its port'],
+  ])('%j is refused', async (listen, expected) => {
+    const lines = await problems({ listen });
+    expect(lines[0]).toContain(`mirror.config.json: ${expected}`);
+    expect(lines.join()).not.toContain('hunter2');
+  });
+});
+
 describe('settings without effect are refused', () => {
   test.each([
-    [{ listen: { tls: { cert: 'a', key: 'b' } } }, 'listen.tls'],
-    [{ listen: { publicUrl: 'https://mirror' } }, 'listen.publicUrl'],
-    [{ listen: { trustedProxies: [] } }, 'listen.trustedProxies'],
-    [{ listen: { clientCa: 'a' } }, 'listen.clientCa'],
     [withUpstream({ allow: ['**'] }), 'upstreams["docker.io"].allow'],
     [withUpstream({ deny: ['**'] }), 'upstreams["docker.io"].deny'],
-    [withUpstream({ search: true }), 'upstreams["docker.io"].search'],
-    [{ access: { htpasswd: 'a' } }, 'access.htpasswd'],
     [{ access: { admins: [] } }, 'access.admins'],
-    [{ access: { rules: [] } }, 'access.rules'],
-    [{ access: { anonymous: { push: true } } }, 'access.anonymous.push'],
-    [{ notifications: [] }, 'notifications'],
   ])('%j', async (content, path) => {
     expect(await problems(content)).toEqual([`mirror.config.json: ${path} is not supported yet`]);
   });
 
   test('from the environment as well', async () => {
     const env = {
-      ENTREPOT_LISTEN_TLS_CERT: 'cert.pem',
-      ENTREPOT_ACCESS_ANONYMOUS_PUSH: 'true',
+      ENTREPOT_ACCESS_ADMINS: 'bob',
       ENTREPOT_UPSTREAMS_DOCKER_IO_ALLOW: 'library/*',
     };
     expect(await problems({}, env)).toEqual([
-      'ENTREPOT_LISTEN_TLS_CERT: listen.tls is not supported yet',
       'ENTREPOT_UPSTREAMS_DOCKER_IO_ALLOW: upstreams["docker.io"].allow is not supported yet',
-      'ENTREPOT_ACCESS_ANONYMOUS_PUSH: access.anonymous.push is not supported yet',
+      'ENTREPOT_ACCESS_ADMINS: access.admins is not supported yet',
     ]);
   });
 });
@@ -308,6 +392,7 @@ describe('the environment', () => {
         ENTREPOT_LISTEN_PORT: '5001',
         ENTREPOT_STORAGE_MAXSIZE: '1073741824',
         ENTREPOT_ACCESS_ANONYMOUS_PULL: 'false',
+        ENTREPOT_ACCESS_RULES: '[{ "repositories": ["team/**"], "push": ["bob"] }]',
         ENTREPOT_PRIVATE_NAMESPACES: 'a/**, b/*',
         ENTREPOT_DEFAULT_UPSTREAM: 'null',
         ENTREPOT_UPSTREAMS_DOCKER_IO_ENDPOINTS: '["https://mirror.example", "https://registry-1.docker.io"]',
@@ -320,7 +405,7 @@ describe('the environment', () => {
     expect(redacted(config)).toMatchObject({
       listen: { port: 5001 },
       storage: { maxSize: '1GiB' },
-      access: { anonymous: { pull: false } },
+      access: { anonymous: { pull: false }, rules: [{ repositories: ['team/**'], push: ['bob'] }] },
       private: { namespaces: ['a/**', 'b/*'] },
       defaultUpstream: null,
       upstreams: {

@@ -6,6 +6,7 @@ import { expect, test } from 'vitest';
 import { digestOf } from '../../src/oci/digest.ts';
 import { Budget } from '../../src/store/budget.ts';
 import { DiskBlobStore } from '../../src/store/disk-blob-store.ts';
+import { Books } from '../support/books.ts';
 
 /** Part of util-linux. */
 const limiter = 'prlimit';
@@ -34,7 +35,7 @@ test.skipIf(!canLimitFileSizes())(
       while (await next.replay());
       await next.append(bytes.subarray(next.written));
       expect(next.verify()).toBe(true);
-      await next.commit();
+      await next.commit(new Books().cached(digest, bytes.length));
       expect(budget.taken).toBe(bytes.length);
     } finally {
       await rm(root, { recursive: true, force: true });

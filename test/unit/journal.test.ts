@@ -115,7 +115,7 @@ test('a file that is not what the facts say is put where nothing serves it', asy
   await files.loseLedger();
   const recovery = await files.start(store);
   expect(store.quarantined).toEqual(new Set([digestOf(image), digestOf(layer)]));
-  expect(await files.ledger.totals()).toEqual({ blobs: 0, bytes: 0 });
+  expect(await files.ledger.totals()).toEqual({ blobs: 0, bytes: 0, hostedBlobs: 0, hostedBytes: 0 });
   expect(await files.ledger.tag(app, latest)).toBeUndefined();
   expect(recovery?.lost).toEqual([
     '2 stored files did not hold what was recorded.',

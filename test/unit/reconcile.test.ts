@@ -3,10 +3,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { SqliteLedger } from '../../src/ledger/sqlite-ledger.ts';
+import type { BlobRecord } from '../../src/mirror/ports.ts';
 import { type Digest, digestOf, hexOf } from '../../src/oci/digest.ts';
 import { Budget } from '../../src/store/budget.ts';
 import { DiskBlobStore } from '../../src/store/disk-blob-store.ts';
 import { type Reconciled, reconcile } from '../../src/store/reconcile.ts';
+import { Books } from '../support/books.ts';
 
 /** A data directory as a stop that was not clean may leave it: store and ledger in it need not agree. */
 class DataDirectory implements AsyncDisposable {
@@ -24,16 +26,20 @@ class DataDirectory implements AsyncDisposable {
   async addFile(text: string): Promise<Digest> {
     const digest = digestOf(Buffer.from(text));
     const store = await DiskBlobStore.open(this.root, new Budget(1_000_000));
-    await store.put(digest, Buffer.from(text));
+    await store.put(digest, Buffer.from(text), new Books().cached(digest, text.length));
     // Of yesterday: what is stored while reconciliation runs is not its business.
     await utimes(this.pathOf(digest), new Date(1_000), new Date(1_000));
     return digest;
   }
 
   async addRow(text: string): Promise<Digest> {
-    const digest = digestOf(Buffer.from(text));
-    await this.ledger.addBlob({ digest, size: text.length, isPublic: true, storedAt: 1_000 }, undefined);
+    const { digest } = await this.record(text);
     return digest;
+  }
+
+  record(text: string): Promise<BlobRecord> {
+    const digest = digestOf(Buffer.from(text));
+    return this.ledger.addBlob({ digest, size: text.length, isPublic: true, storedAt: 1_000 }, undefined);
   }
 
   pathOf(digest: Digest): string {
@@ -47,6 +53,7 @@ class DataDirectory implements AsyncDisposable {
   ): Promise<{ found: Reconciled; budget: Budget }> {
     const budget = new Budget(1_000_000);
     const store = await DiskBlobStore.open(this.root, budget, { mayHaveStrays: true });
+    store.lookUp = (digest) => this.ledger.blob(digest);
     budget.count((await this.ledger.totals()).bytes);
     await meanwhile?.(store);
     const found = await reconcile({ store, ledger: this.ledger, now: Date.now, signal });
@@ -73,7 +80,7 @@ test('where store and ledger agree nothing changes', async () => {
     await data.addRow(text);
   }
   const { found, budget } = await data.start();
-  expect(found).toEqual({ adopted: 0, forgotten: 0 });
+  expect(found).toEqual({ adopted: 0, forgotten: 0, lostHosted: [] });
   expect(budget.taken).toBe(await data.bytesThere());
 });
 
@@ -81,7 +88,7 @@ test('a file that the ledger missed is adopted, and is for nobody without proof'
   await using data = await DataDirectory.make();
   const digest = await data.addFile('orphan');
   const { found, budget } = await data.start();
-  expect(found).toEqual({ adopted: 1, forgotten: 0 });
+  expect(found).toEqual({ adopted: 1, forgotten: 0, lostHosted: [] });
   expect(await data.ledger.blob(digest)).toMatchObject({ size: 6, isPublic: false });
   expect(budget.taken).toBe(await data.bytesThere());
 });
@@ -92,7 +99,7 @@ test('a row whose file is gone is forgotten, and its bytes given back', async ()
   await data.addFile('real');
   await data.addRow('real');
   const { found, budget } = await data.start();
-  expect(found).toEqual({ adopted: 0, forgotten: 1 });
+  expect(found).toEqual({ adopted: 0, forgotten: 1, lostHosted: [] });
   expect(await data.ledger.blob(digest)).toBeUndefined();
   expect(budget.taken).toBe(await data.bytesThere());
 });
@@ -109,7 +116,7 @@ test.each([
   await data.addRow('sound');
   await truncate(data.pathOf(digest), size);
   const { found, budget } = await data.start();
-  expect(found).toEqual({ adopted: 0, forgotten: 1 });
+  expect(found).toEqual({ adopted: 0, forgotten: 1, lostHosted: [] });
   expect(await data.ledger.blob(digest)).toBeUndefined();
   expect(await data.bytesThere()).toBe('sound'.length);
   expect(budget.taken).toBe('sound'.length);
@@ -120,7 +127,7 @@ test('stray files are left alone and stop nothing', async () => {
   await data.addFile('orphan');
   await writeFile(join(data.root, 'blobs', 'README'), 'mine');
   const { found } = await data.start();
-  expect(found).toEqual({ adopted: 1, forgotten: 0 });
+  expect(found).toEqual({ adopted: 1, forgotten: 0, lostHosted: [] });
   expect(await readdir(join(data.root, 'blobs'))).toContain('README');
 });
 
@@ -128,7 +135,7 @@ test('more rows than are read at once are all looked at', async () => {
   await using data = await DataDirectory.make();
   for (let row = 0; row < 1_201; row++) await data.addRow(`ghost ${row}`);
   const { found, budget } = await data.start();
-  expect(found).toEqual({ adopted: 0, forgotten: 1_201 });
+  expect(found).toEqual({ adopted: 0, forgotten: 1_201, lostHosted: [] });
   expect(budget.taken).toBe(0);
 });
 
@@ -136,8 +143,8 @@ test('a stop in the middle ends it, and the next one finishes', async () => {
   await using data = await DataDirectory.make();
   await data.addRow('ghost');
   await data.addFile('orphan');
-  expect((await data.start(AbortSignal.abort())).found).toEqual({ adopted: 0, forgotten: 0 });
-  expect((await data.start()).found).toEqual({ adopted: 1, forgotten: 1 });
+  expect((await data.start(AbortSignal.abort())).found).toEqual({ adopted: 0, forgotten: 0, lostHosted: [] });
+  expect((await data.start()).found).toEqual({ adopted: 1, forgotten: 1, lostHosted: [] });
 });
 
 test('a file that the ledger missed and that is fetched again before it was found is counted once', async () => {
@@ -147,12 +154,10 @@ test('a file that the ledger missed and that is fetched again before it was foun
     await using writer = await store.begin(filled);
     await writer.append(Buffer.from('fetched again'));
     expect(writer.verify()).toBe(true);
-    await writer.commit();
-    expect(await store.put(put, Buffer.from('put again'))).toBe(true);
-    // Only one of the two gets its row before reconciliation comes to it.
-    await data.addRow('put again');
+    await writer.commit(() => data.record('fetched again'));
+    expect(await store.put(put, Buffer.from('put again'), () => data.record('put again'))).toBe(true);
   });
-  expect(found).toEqual({ adopted: 0, forgotten: 0 });
+  expect(found).toEqual({ adopted: 0, forgotten: 0, lostHosted: [] });
   expect(budget.taken).toBe(await data.bytesThere());
 });
 
@@ -161,6 +166,7 @@ test('a file that the ledger missed is counted once when a fill replaces it afte
   const digest = await data.addFile('fetched again');
   const budget = new Budget(1_000_000);
   const store = await DiskBlobStore.open(data.root, budget, { mayHaveStrays: true });
+  store.lookUp = (digest) => data.ledger.blob(digest);
   await using writer = await store.begin(digest);
   await writer.append(Buffer.from('fetched'));
   const found = await reconcile({
@@ -169,9 +175,9 @@ test('a file that the ledger missed is counted once when a fill replaces it afte
     now: Date.now,
     signal: new AbortController().signal,
   });
-  expect(found).toEqual({ adopted: 1, forgotten: 0 });
+  expect(found).toEqual({ adopted: 1, forgotten: 0, lostHosted: [] });
   await writer.append(Buffer.from(' again'));
   expect(writer.verify()).toBe(true);
-  await writer.commit();
+  await writer.commit(() => data.record('fetched again'));
   expect(budget.taken).toBe(await data.bytesThere());
 });

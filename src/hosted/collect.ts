@@ -1,0 +1,137 @@
+import type { Digest } from '../oci/digest.ts';
+import { hostedRepository, type RepositoryName } from '../oci/repository-name.ts';
+import type { Turns } from '../ops/turns.ts';
+import { limits } from './limits.ts';
+import type { Policies, Retention } from './policies.ts';
+import type { HeldBlob, HostedLedger, HostedNotes, HostedStore, HostedTag } from './ports.ts';
+
+/** What was removed, or would be: bytes of a blob, or what retention does not keep. */
+export interface HostedGarbage {
+  readonly kind: 'hosted blob' | 'hosted tag' | 'hosted manifest';
+  readonly repository: RepositoryName | undefined;
+  readonly digest: Digest;
+  readonly bytes: number;
+}
+
+interface Deps {
+  readonly index: HostedLedger;
+  readonly store: HostedStore;
+  readonly notes: HostedNotes;
+  readonly policies: Policies;
+  readonly turns: Turns<string>;
+}
+
+interface Collection {
+  /** Nothing that was pushed or used since goes; milliseconds since 1970. */
+  readonly before: number;
+  readonly dryRun: boolean;
+  readonly signal: AbortSignal;
+}
+
+/** Removes what is hosted and serves nobody, beside pushes and pulls. */
+export class Collect {
+  readonly #deps: Deps;
+
+  constructor(deps: Deps) {
+    this.#deps = deps;
+  }
+
+  async *run(collection: Collection): AsyncIterable<HostedGarbage> {
+    yield* this.#retain(collection);
+    yield* this.#dropStrays(collection);
+    yield* this.#takeBack(collection);
+  }
+
+  /** What the operator's policies do not keep: tags, and then manifests that no tag gives a use any more. */
+  async *#retain(collection: Collection): AsyncIterable<HostedGarbage> {
+    const { index, policies, turns } = this.#deps;
+    for (const name of await index.hostedRepositories()) {
+      if (collection.signal.aborted) return;
+      const retention = policies.retentionOf(name);
+      if (retention !== undefined) yield* await turns.take(name, () => this.#retainIn(name, retention, collection));
+    }
+  }
+
+  async #retainIn(
+    name: RepositoryName,
+    retention: Retention,
+    { before, dryRun }: Collection,
+  ): Promise<readonly HostedGarbage[]> {
+    const { index, notes } = this.#deps;
+    const repository = hostedRepository(name);
+    const removed: HostedGarbage[] = [];
+    for (const { tag, digest } of notKept(await index.hostedTags(repository), retention)) {
+      removed.push({ kind: 'hosted tag', repository: name, digest, bytes: 0 });
+      if (dryRun) continue;
+      await notes.removeTag(name, tag);
+      await index.removeHostedTag(repository, tag);
+    }
+    for (const digest of await index.untagged(repository, before)) {
+      removed.push({ kind: 'hosted manifest', repository: name, digest, bytes: 0 });
+      if (dryRun) continue;
+      await notes.removeManifest(name, digest);
+      await index.unlink(repository, digest);
+    }
+    return removed;
+  }
+
+  /** Blobs that were pushed, and then no manifest with them. */
+  async *#dropStrays({ before, dryRun, signal }: Collection): AsyncIterable<HostedGarbage> {
+    const { index, turns } = this.#deps;
+    for (let after: HeldBlob | undefined; ; ) {
+      const page = await index.strayLinks({ before, after, limit: limits.collectedAtOnce });
+      for (const { repository, digest, size } of page) {
+        if (signal.aborted) return;
+        if (dryRun) yield { kind: 'hosted blob', repository: repository.name, digest, bytes: size };
+        else await turns.take(repository.name, () => index.dropStray(repository, digest, before));
+      }
+      after = page.at(-1);
+      if (after === undefined) return;
+    }
+  }
+
+  /** Bytes that no repository holds. What lists others goes before them: until a pass finds nothing more. */
+  async *#takeBack(collection: Collection): AsyncIterable<HostedGarbage> {
+    for (let went = true; went; ) {
+      went = false;
+      for await (const garbage of this.#takeBackOnce(collection)) {
+        went = !collection.dryRun;
+        yield garbage;
+      }
+    }
+  }
+
+  async *#takeBackOnce({ before, dryRun, signal }: Collection): AsyncIterable<HostedGarbage> {
+    const { index, store } = this.#deps;
+    for (let after: string | undefined; ; ) {
+      const page = await index.unheld({ before, after, limit: limits.collectedAtOnce });
+      for (const { digest, size } of page) {
+        if (signal.aborted) return;
+        const gone = dryRun || (await this.#goes(store, { digest, size, before }));
+        if (gone) yield { kind: 'hosted blob', repository: undefined, digest, bytes: size };
+      }
+      after = page.at(-1)?.digest;
+      if (after === undefined) return;
+    }
+  }
+
+  async #goes(
+    store: HostedStore,
+    { digest, size, before }: { readonly digest: Digest; readonly size: number; readonly before: number },
+  ): Promise<boolean> {
+    let isGone = false;
+    await store.unhost(digest, size, async () => {
+      const outcome = await this.#deps.index.takeBack(digest, before);
+      isGone = outcome === 'gone';
+      return outcome;
+    });
+    return isGone;
+  }
+}
+
+function notKept(tags: readonly HostedTag[], { keepLast, isKept }: Retention): readonly HostedTag[] {
+  return tags
+    .filter(({ tag }) => !isKept(tag))
+    .toSorted((one, other) => other.pushedAt - one.pushedAt)
+    .slice(keepLast);
+}
