@@ -41,7 +41,7 @@ test('the base layer of an image in use stays, although nobody asks for the laye
 
   await using skopeo = await startSkopeo(entrepot);
   await skopeo.pull(hot!.name);
-  expect(await skopeo.manifestDigest(hot!.name)).toBe(hot!.manifest);
+  expect(await skopeo.digest(hot!.name)).toBe(hot!.manifest);
   expect(asked).toBe(1);
   // The same image without anybody using it is gone: it was not for want of eviction that the hot one stayed.
   expect(images.some(({ digest }) => digest === cold!.manifest)).toBe(false);
@@ -93,6 +93,6 @@ test('what is pinned stays without being used, by configuration and at run time;
   await origin.kill();
   await using skopeo = await startSkopeo(entrepot);
   await skopeo.pull(byConfig!.name);
-  expect(await skopeo.manifestDigest(byConfig!.name)).toBe(byConfig!.manifest);
+  expect(await skopeo.digest(byConfig!.name)).toBe(byConfig!.manifest);
   console.log(`pins: ${first.length + second.length} images of 8 MB through a cap of ${cap}, the pinned one is there`);
 });

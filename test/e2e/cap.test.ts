@@ -21,7 +21,7 @@ const seed = setting('ENTREPOT_SEED', 7);
 /** All of it, and compared; afterwards the client has nothing of it. */
 async function pullAnew(skopeo: Skopeo, image: FleetImage): Promise<void> {
   await skopeo.pull(image.name);
-  expect(await skopeo.manifestDigest(image.name)).toBe(image.manifest);
+  expect(await skopeo.digest(image.name)).toBe(image.manifest);
   await skopeo.remove(image.name);
 }
 

@@ -4,19 +4,21 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import type { ImageListing } from '../../src/admin/operations.ts';
 import { FakeRegistry } from '../support/fake-registry.ts';
-import { Entrepot } from './support/entrepot.ts';
+import { Entrepot, everyonePushes } from './support/entrepot.ts';
 import { type FleetImage, publishFleet, pullEverything, WrongBytes } from './support/fleet.ts';
 import { showLogsOfFailedTests } from './support/log.ts';
+import { PushLoad } from './support/push-load.ts';
 import { Random, setting } from './support/random.ts';
 import { until } from './support/scratch.ts';
 import { sha256OfFile } from './support/tree.ts';
-import { bytesInUse, filesIn, UsageWatch } from './support/usage.ts';
+import { bytesInUse, filesIn, type IsCounted, UsageWatch } from './support/usage.ts';
 
 showLogsOfFailedTests();
 
 const MB = 1_000_000;
 const cap = 30 * MB;
 const clientsAtOnce = 6;
+const pushersAtOnce = 3;
 const upstreamBytesPerSecond = 50 * MB;
 const loadMs = { shortest: 30, longest: 800 };
 /** A start takes about as long until it has recovered a ledger. */
@@ -43,6 +45,7 @@ class Crashes {
   snapshots = 0;
   /** When each lost ledger was recovered. */
   readonly recoveries = new Set<string>();
+  readonly pushing: PushLoad;
   readonly #entrepot: Entrepot;
   readonly #origin: FakeRegistry;
   readonly #images: readonly FleetImage[];
@@ -56,7 +59,11 @@ class Crashes {
     this.#origin = origin;
     this.#images = images;
     this.#random = new Random(seed);
+    this.pushing = new PushLoad((path) => `${entrepot.url}/v2/local/pushed/${path}`, new Random(seed));
   }
+
+  /** What is hosted is none of the cap's business. */
+  readonly isCounted: IsCounted = (digest) => !this.pushing.digests.has(digest);
 
   /** Load, kill -9 in the middle of it, a new start, and a look at everything. */
   async once(): Promise<void> {
@@ -65,7 +72,8 @@ class Crashes {
     this.#last = await this.#snapshot();
     this.#isEnding = false;
     const load = [this.#takeSnapshots()];
-    while (load.length <= clientsAtOnce) load.push(this.#pullOneAfterTheOther());
+    while (load.length <= pushersAtOnce) load.push(this.#pushOneAfterTheOther());
+    while (load.length <= pushersAtOnce + clientsAtOnce) load.push(this.#pullOneAfterTheOther());
     await delay(this.#random.integer(loadMs.shortest, loadMs.longest));
     this.#isEnding = true;
     await this.#entrepot.kill9();
@@ -77,6 +85,7 @@ class Crashes {
     const { recovery } = await this.#entrepot.reconciled();
     if (recovery !== null) this.recoveries.add(recovery.at);
     await this.#checkBlobs();
+    for (const violation of await this.pushing.violations()) this.#found(violation);
     await this.#checkImages();
     await this.#checkBytes();
     if (this.violations.length > maxViolations) throw new Error('that is enough');
@@ -115,6 +124,15 @@ class Crashes {
     }
   }
 
+  async #pushOneAfterTheOther(): Promise<void> {
+    try {
+      await this.pushing.run(() => this.#hasEnded());
+    } catch (error) {
+      if (!this.#hasEnded()) this.#found(String(error));
+      this.cutOff += 1;
+    }
+  }
+
   async #takeSnapshots(): Promise<void> {
     while (!this.#hasEnded()) {
       try {
@@ -127,9 +145,14 @@ class Crashes {
 
   async #snapshot(): Promise<Snapshot> {
     const requestsBefore = this.#origin.requests.length;
-    const images = await this.#entrepot.socket.images();
+    const images = await this.#cached();
     this.snapshots += 1;
     return { images, requestsBefore };
+  }
+
+  /** The listing without what is hosted. */
+  async #cached(): Promise<readonly ImageListing[]> {
+    return (await this.#entrepot.socket.images()).filter(({ digest }) => this.isCounted(digest));
   }
 
   async #checkBlobs(): Promise<void> {
@@ -142,7 +165,7 @@ class Crashes {
 
   async #checkImages(): Promise<void> {
     const names = new Set(filesIn(this.#entrepot.dataPath, 'blobs').map((path) => `sha256:${basename(path)}`));
-    const now = await this.#entrepot.socket.images();
+    const now = await this.#cached();
     for (const { digest } of now.filter(({ complete }) => complete)) {
       const missing = (await this.#blobsOf(digest)).filter((blob) => !names.has(blob));
       if (missing.length > 0) this.#found(`${digest} is listed as complete and misses ${missing.join(', ')}`);
@@ -190,14 +213,16 @@ class Crashes {
     let [counted, there] = [0, 0];
     try {
       await until('what is counted is what is there', settleMs, async () => {
-        counted = (await this.#entrepot.socket.status()).cache.bytes;
+        const { cache, hosted } = await this.#entrepot.socket.status();
+        counted = cache.bytes + hosted.bytes;
         there = bytesInUse(this.#entrepot.dataPath);
         return counted === there;
       });
     } catch {
       this.#found(`${counted} bytes are counted, ${there} are there`);
     }
-    if (there > cap) this.#found(`${there} bytes are above the cap of ${cap}`);
+    const cached = bytesInUse(this.#entrepot.dataPath, this.isCounted);
+    if (cached > cap) this.#found(`${cached} bytes are above the cap of ${cap}`);
   }
 }
 
@@ -206,17 +231,21 @@ function isResumed(status: number | undefined, range: string | undefined): boole
 }
 
 test(
-  `kill -9 at ${kills} random moments of mixed load: nothing is wrong, nothing is half there, no byte is miscounted`,
+  `kill -9 at ${kills} random moments of mixed load: nothing is wrong or half there, no byte is miscounted, no confirmed push is gone`,
   async () => {
     await using origin = await FakeRegistry.start();
     const random = new Random(seed);
     const sizes = { baseSizes: [2 * MB, 3 * MB, MB], ownSize: () => random.integer(MB, 4 * MB) };
     const images = await publishFleet(origin, { count: 24, ...sizes });
     origin.faults.add({ when: { kind: 'blob' }, do: { kind: 'slow', bytesPerSecond: upstreamBytesPerSecond } });
-    await using entrepot = await Entrepot.start({ upstream: origin, storage: { maxSize: '30MB' } });
+    await using entrepot = await Entrepot.start({
+      upstream: origin,
+      storage: { maxSize: '30MB' },
+      access: everyonePushes,
+    });
 
-    using watch = new UsageWatch(entrepot.dataPath);
     const crashes = new Crashes(entrepot, origin, images);
+    using watch = new UsageWatch(entrepot.dataPath, crashes.isCounted);
     let done = 0;
     try {
       for (; done < kills; done += 1) await crashes.once();
@@ -224,6 +253,8 @@ test(
       console.log(
         `crash (seed ${seed}): ${done} of ${kills} kills; ${crashes.pulls} pulls, ${crashes.cutOff} cut off; ` +
           `${crashes.snapshots} listings; ${crashes.checkedBlobs} blobs hashed; ` +
+          `${crashes.pushing.pushes} pushes and ${crashes.pushing.deletions} deletions confirmed, looked at ` +
+          `${crashes.pushing.checked} times; ` +
           `${crashes.partialsResumed} partial files resumed; ` +
           `${crashes.recoveries.size} ledgers recovered; at most ${watch.highest} of ${cap} bytes in ` +
           `${watch.samples} samples; ${crashes.violations.length} violations`,
@@ -234,9 +265,11 @@ test(
     // Or nothing was going on.
     expect(crashes.pulls).toBeGreaterThan(kills);
     expect(crashes.partialsResumed).toBeGreaterThan(0);
+    expect(crashes.pushing.pushes).toBeGreaterThan(kills);
     await origin.kill();
     for (const { digest, complete } of await entrepot.images()) {
-      if (complete) await pullEverything(entrepot.url, images.find(({ manifest }) => manifest === digest)!);
+      if (complete && crashes.isCounted(digest))
+        await pullEverything(entrepot.url, images.find(({ manifest }) => manifest === digest)!);
     }
   },
   120_000 + kills * 4_000,

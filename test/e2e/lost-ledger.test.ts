@@ -5,12 +5,13 @@ import { generatedContent } from '../support/fake-registry/content.ts';
 import { type Skopeo, startSkopeo } from './support/clients/skopeo.ts';
 import { Entrepot } from './support/entrepot.ts';
 import { ask } from './support/http.ts';
-import { type Image, ownLayer } from './support/images.ts';
+import { ownLayer } from './support/images.ts';
 import { showLogsOfFailedTests } from './support/log.ts';
 import { Random, setting } from './support/random.ts';
 import { sharedSite } from './support/site.ts';
 import { differences, sha256OfFile } from './support/tree.ts';
 import { reader } from './support/upstream.ts';
+import type { Image } from './support/workshop.ts';
 
 showLogsOfFailedTests();
 

@@ -11,7 +11,7 @@ import { pipeline } from 'node:stream/promises';
 const host = '127.0.0.1';
 const hopByHop = new Set(['connection', 'keep-alive', 'transfer-encoding']);
 
-/** One request as it was seen; `status`, `bytes` and `done` are filled in while the answer goes out. */
+/** One request as it was seen; `sent` is filled in while its body comes, `status`, `bytes` and `done` while the answer goes out. */
 export interface SeenRequest {
   readonly at: 'registry' | 'token' | 'mirror';
   readonly method: string;
@@ -19,6 +19,8 @@ export interface SeenRequest {
   readonly search: URLSearchParams;
   readonly range: string | undefined;
   readonly authorized: boolean;
+  /** Bytes of the request's own body. */
+  sent: number;
   status: number;
   bytes: number;
   done: boolean;
@@ -41,6 +43,7 @@ export function seen(at: SeenRequest['at'], request: IncomingMessage): SeenReque
     search: url.searchParams,
     range: request.headers.range,
     authorized: request.headers.authorization !== undefined,
+    sent: 0,
     status: 0,
     bytes: 0,
     done: false,
@@ -151,7 +154,10 @@ export class CountingProxy implements AsyncDisposable {
     });
     this.#outbound.add(outbound);
     try {
-      const [answer] = await Promise.all([answerTo(outbound), pipeline(request, outbound)]);
+      const [answer] = await Promise.all([
+        answerTo(outbound),
+        pipeline(request, (body) => counted(body, entry), outbound),
+      ]);
       entry.status = answer.statusCode ?? 0;
       response.writeHead(entry.status, withoutHopByHop(answer.rawHeaders));
       response.flushHeaders();
@@ -174,6 +180,13 @@ export class CountingProxy implements AsyncDisposable {
         if (gate.matches(entry)) await Promise.race([gate.pass(entry), left]);
       }
     }
+  }
+}
+
+async function* counted(body: AsyncIterable<Buffer>, entry: SeenRequest): AsyncGenerator<Buffer> {
+  for await (const chunk of body) {
+    entry.sent += chunk.length;
+    yield chunk;
   }
 }
 

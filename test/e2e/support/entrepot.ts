@@ -2,7 +2,8 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ImageListing, Status } from '../../../src/admin/operations.ts';
 import { AdminSocket } from './admin-socket.ts';
-import { type Outcome, outcomeOf, Program } from './program.ts';
+import type { Login } from './clients/client.ts';
+import { type Outcome, outcomeOf, Program, run } from './program.ts';
 import { acquire, answers, type Cleanup, freePort, Scratch, until } from './scratch.ts';
 import type { Account } from './token-server.ts';
 import type { Upstream } from './upstream.ts';
@@ -23,7 +24,16 @@ export interface EntrepotOptions {
   readonly privateRepositories?: 'users' | 'anyone';
   /** Settings of the storage beside its path. */
   readonly storage?: Readonly<Record<string, unknown>>;
+  /** What is hosted here; default: names of one segment, and `local/**`. */
+  readonly namespaces?: readonly string[];
+  /** Added before it starts for the first time. */
+  readonly users?: readonly Login[];
+  /** Default: everyone may pull, and nobody push. */
+  readonly access?: Readonly<Record<string, unknown>>;
 }
+
+/** The trusted LAN: there are no users, and everyone may push. */
+export const everyonePushes = { anonymous: { pull: true, push: true } };
 
 /** The daemon under test, with a configuration and a data directory of its own. */
 export class Entrepot implements AsyncDisposable {
@@ -57,6 +67,7 @@ export class Entrepot implements AsyncDisposable {
     await mkdir(dataPath, { recursive: true });
     const entrepot = new Entrepot(options, { port, configFile, dataPath }, cleanup);
     cleanup.use({ [Symbol.asyncDispose]: () => entrepot.#end() });
+    await entrepot.#addUsers(options);
     await entrepot.#run();
     return entrepot;
   }
@@ -75,6 +86,17 @@ export class Entrepot implements AsyncDisposable {
     const [command = '', ...rest] = args;
     const all = [entrepotProgram, command, '--config', this.configFile, ...rest];
     return outcomeOf({ program: process.execPath, args: all });
+  }
+
+  async #addUsers({ users = [] }: EntrepotOptions): Promise<void> {
+    if (users.length > 0) await writeConfig(this.configFile, this.#options, this);
+    for (const user of users) await this.addUser(user);
+  }
+
+  /** As an operator does who pipes the password in. */
+  async addUser({ username, password }: Login): Promise<void> {
+    const args = [entrepotProgram, 'user', 'add', '--config', this.configFile, username];
+    await run({ program: process.execPath, args, input: `${password}\n` });
   }
 
   status(): Promise<Status> {
@@ -107,9 +129,18 @@ export class Entrepot implements AsyncDisposable {
   }
 
   /** The most memory that the running process has had resident so far, in bytes. */
-  async peakMemory(): Promise<number> {
+  peakMemory(): Promise<number> {
+    return this.#memory('VmHWM');
+  }
+
+  /** What it has resident now. */
+  residentMemory(): Promise<number> {
+    return this.#memory('VmRSS');
+  }
+
+  async #memory(field: 'VmHWM' | 'VmRSS'): Promise<number> {
     const status = await readFile(`/proc/${this.#program?.pid ?? 'self'}/status`, 'utf8');
-    return Number(/^VmHWM:\s+(\d+) kB$/m.exec(status)?.[1]) * 1024;
+    return Number(new RegExp(`^${field}:\\s+(\\d+) kB$`, 'm').exec(status)?.[1]) * 1024;
   }
 
   /** Ends as an operator would end it, and insists on exit code 0. */
@@ -198,6 +229,7 @@ export async function writeConfig(file: string, options: EntrepotOptions, place:
 
 function configOf(options: EntrepotOptions, { port, dataPath }: Place): object {
   const { upstream, tagTtl = '1h', account, privateRepositories, storage } = options;
+  const { namespaces = ['*', 'local/**'], access = { anonymous: { pull: true, push: false } } } = options;
   return {
     listen: { host: '127.0.0.1', port },
     storage: { path: dataPath, maxSize: '10GiB', ...storage },
@@ -209,8 +241,8 @@ function configOf(options: EntrepotOptions, { port, dataPath }: Place): object {
         ...(privateRepositories === undefined ? {} : { privateRepositories }),
       },
     },
-    private: { namespaces: ['*', 'local/**'] },
-    access: { anonymous: { pull: true, push: false } },
+    private: { namespaces },
+    access,
     shutdownGrace: '15s',
   };
 }

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { get, type IncomingMessage } from 'node:http';
+import type { Login } from './clients/client.ts';
 import { until } from './scratch.ts';
 
 const answerMs = 20_000;
@@ -14,13 +15,28 @@ export interface Answer {
   readonly error: { readonly code: string; readonly message: string } | undefined;
 }
 
-/** One request without credentials, as `curl` would send it. */
-export async function ask(url: string, method: 'GET' | 'HEAD' = 'GET'): Promise<Answer> {
+export interface Asking {
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: Uint8Array | string;
+}
+
+/** One request, as `curl` would send it. */
+export async function ask(url: string, method = 'GET', { headers = {}, body }: Asking = {}): Promise<Answer> {
   const began = performance.now();
-  const response = await fetch(url, { method, headers: { accept: '*/*' }, signal: AbortSignal.timeout(answerMs) });
+  const response = await fetch(url, {
+    method,
+    headers: { accept: '*/*', ...headers },
+    ...(body === undefined ? {} : { body }),
+    signal: AbortSignal.timeout(answerMs),
+  });
   const text = await response.text();
   const tookMs = performance.now() - began;
   return { status: response.status, headers: response.headers, text, tookMs, error: firstError(text) };
+}
+
+/** The header of HTTP Basic. */
+export function basic({ username, password }: Login): { readonly authorization: string } {
+  return { authorization: `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}` };
 }
 
 function firstError(text: string): Answer['error'] {

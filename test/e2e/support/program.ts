@@ -26,6 +26,8 @@ export interface Command {
   readonly args: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
   readonly cwd?: string;
+  /** What it reads from its standard input; nothing, if not given. */
+  readonly input?: string;
 }
 
 export interface Exit {
@@ -152,12 +154,14 @@ async function finish(child: ChildProcess, { program, args }: Command, withinMs:
   }
 }
 
-function start({ program, args, env, cwd }: Command): ChildProcess {
+function start({ program, args, env, cwd, input }: Command): ChildProcess {
   const child = spawn(program, args, {
     env: { PATH: programPath, LANG: 'C.UTF-8', HOME: cwd ?? '/', ...noOutsideWorld, ...env },
     ...(cwd === undefined ? {} : { cwd }),
-    stdio: ['ignore', 'pipe', 'pipe'],
+    stdio: [input === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'],
   });
+  // A program that ends without reading is judged by its exit code.
+  child.stdin?.on('error', () => undefined).end(input);
   running.add(child);
   const gone = (): void => {
     running.delete(child);

@@ -5,6 +5,7 @@ import { programPath } from './program.ts';
 
 /** Every program the end-to-end tests start, and the Debian package it comes from. */
 const requiredPrograms = {
+  buildah: 'buildah',
   busybox: 'busybox-static',
   containerd: 'containerd',
   ctr: 'containerd',

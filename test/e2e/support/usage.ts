@@ -1,5 +1,5 @@
 import { type Dirent, readdirSync, statSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 
 const sampleEveryMs = 20;
 
@@ -9,9 +9,14 @@ const countedFolders = ['blobs', 'partial', 'quarantine'];
 /** By what stays the same when a file is renamed; an inode number alone is soon used again. */
 type Sizes = ReadonlyMap<string, number>;
 
+/** Of the digests that files are named by: what is hosted does not count. */
+export type IsCounted = (digest: string) => boolean;
+
+const everything: IsCounted = () => true;
+
 /** Bytes of the files that count against the cap. */
-export function bytesInUse(dataPath: string): number {
-  return sum(sizesOfFiles(dataPath).values());
+export function bytesInUse(dataPath: string, isCounted = everything): number {
+  return sum(sizesOfFiles(dataPath, isCounted).values());
 }
 
 /** Paths of the files in one of the folders of a data directory. */
@@ -24,10 +29,12 @@ export class UsageWatch implements Disposable {
   highest = 0;
   samples = 0;
   readonly #dataPath: string;
+  readonly #isCounted: IsCounted;
   readonly #timer: NodeJS.Timeout;
 
-  constructor(dataPath: string) {
+  constructor(dataPath: string, isCounted = everything) {
     this.#dataPath = dataPath;
+    this.#isCounted = isCounted;
     this.#timer = setInterval(() => this.#sample(), sampleEveryMs);
   }
 
@@ -41,18 +48,19 @@ export class UsageWatch implements Disposable {
    */
   #sample(): void {
     this.samples += 1;
-    const first = sizesOfFiles(this.#dataPath);
+    const first = sizesOfFiles(this.#dataPath, this.#isCounted);
     if (sum(first.values()) <= this.highest) return;
-    const second = sizesOfFiles(this.#dataPath);
+    const second = sizesOfFiles(this.#dataPath, this.#isCounted);
     const both = [...first].map(([file, size]) => Math.min(size, second.get(file) ?? 0));
     this.highest = Math.max(this.highest, sum(both));
   }
 }
 
-function sizesOfFiles(dataPath: string): Sizes {
+function sizesOfFiles(dataPath: string, isCounted: IsCounted): Sizes {
   const sizes = new Map<string, number>();
   for (const folder of countedFolders) {
     for (const path of walk(join(dataPath, folder))) {
+      if (!isCounted(`sha256:${basename(path).replace('sha256-', '')}`)) continue;
       const found = statSync(path, { throwIfNoEntry: false });
       if (found !== undefined) sizes.set(`${found.ino} ${found.birthtimeMs}`, found.size);
     }

@@ -1,3 +1,4 @@
+import { startBuildah } from './buildah.ts';
 import type { Client, Mirror } from './client.ts';
 import { startContainerd } from './containerd.ts';
 import { startDockerd } from './dockerd.ts';
@@ -10,4 +11,13 @@ export const clients: readonly { readonly client: string; readonly start: (mirro
   { client: 'containerd (?ns=)', start: startContainerd },
   { client: 'podman (path prefix)', start: startPodman },
   { client: 'skopeo (direct)', start: startSkopeo },
+];
+
+/** And those that push. */
+export const pushers: readonly ((mirror: Mirror) => Promise<Client>)[] = [
+  startDockerd,
+  startContainerd,
+  startPodman,
+  startSkopeo,
+  startBuildah,
 ];

@@ -2,7 +2,8 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { Program, run } from '../program.ts';
 import { acquire, type Cleanup, Scratch, until } from '../scratch.ts';
 import { filesBelow } from '../tree.ts';
-import type { Client, Mirror } from './client.ts';
+import { archiveOf } from './archive.ts';
+import { type Client, credentials, fullName, type Login, type Mirror, repositoryOf, saysWhereItIs } from './client.ts';
 
 const startMs = 15_000;
 
@@ -47,23 +48,37 @@ async function build(mirror: Mirror, cleanup: Cleanup): Promise<Client> {
   await writeFile(scratch.file('hosts', 'docker.io', 'hosts.toml'), hostsToml(mirror));
   const ctr = (...args: readonly string[]): Promise<string> =>
     run({ program: 'ctr', args: ['--address', address, 'images', ...args], cwd: scratch.path });
-  const reference = (image: string): string => `docker.io/${image}`;
+  const towards = (image: string, as: Login | undefined): readonly string[] => [
+    ...(saysWhereItIs(image) ? ['--plain-http'] : ['--hosts-dir', hosts]),
+    ...(as === undefined ? [] : ['--user', credentials(as) ?? '']),
+  ];
   return {
     name: 'containerd',
-    async pull(image) {
-      await ctr('pull', '--hosts-dir', hosts, reference(image));
+    async pull(image, as) {
+      await ctr('pull', ...towards(image, as), fullName(image));
     },
     async remove(image) {
-      await ctr('rm', '--sync', reference(image));
+      await ctr('rm', '--sync', fullName(image));
     },
     async files(image) {
       const mounted = await scratch.folder('mounted');
-      await ctr('mount', reference(image), mounted);
+      await ctr('mount', fullName(image), mounted);
       try {
         return await filesBelow(mounted);
       } finally {
         await ctr('unmount', '--rm', mounted);
       }
+    },
+    async digest(image) {
+      const [, line = ''] = (await ctr('ls', `name==${fullName(image)}`)).split('\n');
+      return /sha256:[0-9a-f]{64}/.exec(line)?.[0] ?? line;
+    },
+    async load(folder, image) {
+      await using archive = await archiveOf(folder, 'oci-archive', image.slice(repositoryOf(image).length + 1));
+      await ctr('import', '--base-name', repositoryOf(image), archive.file);
+    },
+    async push(image, as) {
+      await ctr('push', ...towards(image, as), image);
     },
     [Symbol.asyncDispose]: () => cleanup[Symbol.asyncDispose](),
   };
