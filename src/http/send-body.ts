@@ -28,14 +28,14 @@ interface Span {
  * not ended, when the body breaks or the client leaves: the caller destroys the response.
  */
 export async function sendBody(res: ServerResponse, body: BlobBody, { first, end, onSent }: Span): Promise<void> {
-  const left = leaving(res);
+  const client = new Departure(res);
   let position = first;
   let step: Step = 0;
   let writing: Promise<boolean> | undefined;
   while (end === undefined || position < end) {
     const buffer = pool.take(step);
     const target = end === undefined ? buffer : buffer.subarray(0, Math.min(buffer.length, end - position));
-    const count = await readUnlessLeft(body, { buffer, target, position }, left);
+    const count = await readUnlessLeft(body, { buffer, target, position }, client);
     if (count === 0) {
       pool.give(buffer);
       break;
@@ -47,7 +47,7 @@ export async function sendBody(res: ServerResponse, body: BlobBody, { first, end
   }
   await writing;
   if (end !== undefined && position < end) throw new Error(`the body ended at ${position} instead of ${end}`);
-  await finish(res, left);
+  await finish(res);
 }
 
 function nextStep(step: Step, wasQuick: boolean): Step {
@@ -66,10 +66,10 @@ async function settled(writing: Promise<boolean>, next: Buffer): Promise<boolean
 async function readUnlessLeft(
   body: BlobBody,
   { buffer, target, position }: { readonly buffer: Buffer; readonly target: Buffer; readonly position: number },
-  left: Promise<never>,
+  client: Departure,
 ): Promise<number> {
   try {
-    return await Promise.race([body.read(target, position), left]);
+    return await client.orLeft(body.read(target, position));
   } catch (error) {
     // The read may still be under way.
     pool.forget(buffer);
@@ -104,22 +104,37 @@ function write(res: ServerResponse, buffer: Buffer, count: number): Promise<bool
   return written;
 }
 
-/** Rejects when the connection closes before the response has ended. */
-function leaving(res: ServerResponse): Promise<never> {
-  const left = new Promise<never>((_, reject) => {
-    const leave = () => {
-      reject(new ClientLeft('the client has left'));
-    };
-    if (res.destroyed) leave();
-    else res.once('close', leave);
-  });
-  left.catch(() => undefined);
-  return left;
+/** Notices when the connection closes before the response has ended. */
+class Departure {
+  #hasLeft: boolean;
+  #leave: () => void = () => undefined;
+
+  constructor(res: ServerResponse) {
+    this.#hasLeft = res.destroyed;
+    res.once('close', () => {
+      this.#hasLeft = true;
+      this.#leave();
+    });
+  }
+
+  /**
+   * What the work gives, unless the client leaves first. Each wait has a promise of its own: one that lived as long as the response
+   * would hold on to all that was ever raced with it.
+   */
+  orLeft<T>(work: Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      this.#leave = () => reject(new ClientLeft('the client has left'));
+      if (this.#hasLeft) this.#leave();
+      work.then(resolve, reject);
+    });
+  }
 }
 
-function finish(res: ServerResponse, left: Promise<never>): Promise<void> {
-  const finished = new Promise<void>((resolve) => {
+function finish(res: ServerResponse): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const left = () => reject(new ClientLeft('the client has left'));
+    if (res.destroyed) return left();
+    res.once('close', () => (res.writableFinished ? resolve() : left()));
     res.end(resolve);
   });
-  return Promise.race([finished, left]);
 }
