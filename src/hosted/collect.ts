@@ -120,8 +120,8 @@ export class Collect {
     { digest, size, before }: { readonly digest: Digest; readonly size: number; readonly before: number },
   ): Promise<boolean> {
     let isGone = false;
-    await store.unhost(digest, size, async () => {
-      const outcome = await this.#deps.index.takeBack(digest, before);
+    await store.unhost(digest, size, async (hasRoom) => {
+      const outcome = await this.#deps.index.takeBack(digest, before, hasRoom);
       isGone = outcome === 'gone';
       return outcome;
     });

@@ -18,10 +18,14 @@ export interface HostedStore {
   mount(digest: Digest, record: Recording): Promise<boolean>;
   /**
    * Takes a hosted blob back that no repository here holds: `decide` says in its turn whether it is gone, has become part of the
-   * cache, or stays as it is. Gives the bytes that went. Nothing happens while the cache has no room for it.
+   * cache, or stays as it is. It is asked without room first, and with room only where it says that this is needed: so what goes
+   * makes nothing else go. Gives the bytes that went.
    */
-  unhost(digest: Digest, size: number, decide: () => Promise<'gone' | 'cached' | 'hosted'>): Promise<number>;
+  unhost(digest: Digest, size: number, decide: (hasRoom: boolean) => Promise<TakenBack>): Promise<number>;
 }
+
+/** What has become of a hosted blob that no repository holds. One that needs room has become nothing yet. */
+export type TakenBack = 'gone' | 'cached' | 'hosted' | 'needs room';
 
 /** One upload as it stands. */
 export interface UploadState {
@@ -186,9 +190,10 @@ export interface HostedLedger {
   }): Promise<readonly HostedBlob[]>;
   /**
    * Takes back one of {@link unheld}: it becomes part of the cache where that needs it, and is forgotten where nothing does. It
-   * stays hosted when a repository holds it after all, or as long as another hosted manifest lists it.
+   * stays hosted when a repository holds it after all, as long as another hosted manifest lists it, and where the cache that needs it
+   * has no room.
    */
-  takeBack(digest: Digest, before: number): Promise<'gone' | 'cached' | 'hosted'>;
+  takeBack(digest: Digest, before: number, hasRoom: boolean): Promise<TakenBack>;
 }
 
 export interface HeldBlob {

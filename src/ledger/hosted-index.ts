@@ -93,12 +93,12 @@ export class HostedIndex implements HostedLedger {
     });
   };
 
-  takeBack: HostedLedger['takeBack'] = (digest, before) => {
+  takeBack: HostedLedger['takeBack'] = (digest, before, hasRoom) => {
     this.#sqlite.flushMarks();
     return this.#parts.hot.writingPast({ digest }, () => {
-      const result = this.#sqlite.transaction(() => this.#sqlite.hosted.takeBack(digest, before));
+      const result = this.#sqlite.transaction(() => this.#sqlite.hosted.takeBack(digest, before, hasRoom));
       const blob = this.#sqlite.rows.blob(digest);
-      if (result !== 'hosted') this.#parts.journal.append([blob ?? { is: 'forgotten', digest }]);
+      if (result === 'gone' || result === 'cached') this.#parts.journal.append([blob ?? { is: 'forgotten', digest }]);
       return Promise.resolve(result);
     });
   };

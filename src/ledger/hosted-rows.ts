@@ -1,5 +1,5 @@
 import type Database from 'better-sqlite3';
-import type { HostedBlob, HostedManifest, HostedTag, Referrer, ReferrerEntry } from '../hosted/ports.ts';
+import type { HostedBlob, HostedManifest, HostedTag, Referrer, ReferrerEntry, TakenBack } from '../hosted/ports.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Child } from '../oci/manifest.ts';
 import type { Tag } from '../oci/reference.ts';
@@ -142,9 +142,10 @@ export class HostedRows {
     return this.#sql.unheld.all({ before, after, limit }) as HostedBlob[];
   }
 
-  takeBack(digest: Digest, before: number): 'gone' | 'cached' | 'hosted' {
+  takeBack(digest: Digest, before: number, hasRoom: boolean): TakenBack {
     if (this.#sql.isUnheld.get({ digest, before }) === undefined) return 'hosted';
     if (this.#sql.isCachedToo.get({ digest }) !== undefined) {
+      if (!hasRoom) return 'needs room';
       this.#sql.cacheAgain.run(digest);
       return 'cached';
     }

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
 import { access, constants, open, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { HostedStore } from '../hosted/ports.ts';
+import type { HostedStore, TakenBack } from '../hosted/ports.ts';
 import {
   type BlobReader,
   type BlobRecord,
@@ -247,19 +247,26 @@ export class DiskBlobStore implements BlobStore, HostedStore {
     });
   }
 
-  async unhost(digest: Digest, size: number, decide: () => Promise<'gone' | 'cached' | 'hosted'>): Promise<number> {
-    // Outside the turn, for what may stay as part of a cached image.
+  async unhost(digest: Digest, size: number, decide: (hasRoom: boolean) => Promise<TakenBack>): Promise<number> {
+    const outcome = await this.#unhost(digest, 0, () => decide(false));
+    if (outcome !== 'needs room') return outcome === 'gone' ? size : 0;
+    // Outside the turn, and only for what stays as part of a cached image: what goes needs no room.
     if (!(await this.room.take(size))) return 0;
+    return (await this.#unhost(digest, size, () => decide(true))) === 'gone' ? size : 0;
+  }
+
+  /** With so many bytes promised for it, which it has or which are given back afterwards. */
+  #unhost(digest: Digest, promised: number, decide: () => Promise<TakenBack>): Promise<TakenBack> {
     const { budget } = this.room;
     return this.#turns.take(digest, async () => {
-      let outcome: Awaited<ReturnType<typeof decide>> = 'hosted';
+      let outcome: TakenBack = 'hosted';
       try {
         outcome = await decide();
         if (outcome === 'gone') await rm(this.#layout.blob(digest), { force: true });
-        return outcome === 'gone' ? size : 0;
+        return outcome;
       } finally {
-        if (outcome === 'cached') budget.written(size);
-        else budget.cancel(size);
+        if (outcome === 'cached') budget.written(promised);
+        else budget.cancel(promised);
       }
     });
   }

@@ -331,13 +331,13 @@ describe('taking back', () => {
     const digest = await push(site, 'image', ['layer']);
     await index.unlink(app, digest);
     expect(await ledger.manifest(digest)).toBeDefined();
-    expect(await index.takeBack(digest, never)).toBe('gone');
+    expect(await index.takeBack(digest, never, true)).toBe('gone');
     expect(await ledger.manifest(digest)).toBeUndefined();
     expect(await ledger.blob(digest)).toBeUndefined();
     expect(await ledger.blob(digestNamed('layer'))).toBeDefined();
-    expect(await index.takeBack(digest, never)).toBe('hosted');
+    expect(await index.takeBack(digest, never, true)).toBe('hosted');
     await index.dropStray(app, digestNamed('layer'), never);
-    expect(await index.takeBack(digestNamed('layer'), never)).toBe('gone');
+    expect(await index.takeBack(digestNamed('layer'), never, true)).toBe('gone');
     expect(await ledger.totals()).toMatchObject({ blobs: 0, hostedBlobs: 0 });
   });
 
@@ -346,7 +346,8 @@ describe('taking back', () => {
     await index.addMount(app, digestNamed('layer'), 20);
     await index.unlink(app, digestNamed('layer'));
     expect((await ledger.blob(digestNamed('layer')))?.isHosted).toBe(true);
-    expect(await index.takeBack(digestNamed('layer'), never)).toBe('cached');
+    expect(await index.takeBack(digestNamed('layer'), never, false)).toBe('needs room');
+    expect(await index.takeBack(digestNamed('layer'), never, true)).toBe('cached');
     expect(await ledger.blob(digestNamed('layer'))).toMatchObject({ isHosted: false, isPublic: true });
     expect(await ledger.leastUsed({ limit: 10 })).toMatchObject([{ digest: digestNamed('layer') }]);
   });
@@ -356,7 +357,7 @@ describe('taking back', () => {
     await pull(site, 'cached image', ['layer'], []);
     await index.addUpload(app, blob('layer'));
     await index.unlink(app, digestNamed('layer'));
-    expect(await index.takeBack(digestNamed('layer'), never)).toBe('cached');
+    expect(await index.takeBack(digestNamed('layer'), never, true)).toBe('cached');
     expect(await ledger.blob(digestNamed('layer'))).toMatchObject({ isHosted: false });
   });
 
@@ -365,24 +366,24 @@ describe('taking back', () => {
     const image = await push(site, 'image', ['layer']);
     await index.unlink(app, image);
     await index.unlink(app, digestNamed('layer'));
-    expect(await index.takeBack(digestNamed('layer'), never)).toBe('hosted');
-    expect(await index.takeBack(image, never)).toBe('gone');
-    expect(await index.takeBack(digestNamed('layer'), never)).toBe('gone');
+    expect(await index.takeBack(digestNamed('layer'), never, true)).toBe('hosted');
+    expect(await index.takeBack(image, never, true)).toBe('gone');
+    expect(await index.takeBack(digestNamed('layer'), never, true)).toBe('gone');
   });
 
   scenario('what is held, or was used since, stays hosted', async (site) => {
     const { index, ledger } = site;
     await index.addUpload(app, blob('layer'));
-    expect(await index.takeBack(digestNamed('layer'), never)).toBe('hosted');
+    expect(await index.takeBack(digestNamed('layer'), never, true)).toBe('hosted');
     await index.unlink(app, digestNamed('layer'));
     ledger.touch(digestNamed('layer'), 1_000);
-    expect(await index.takeBack(digestNamed('layer'), 1_000)).toBe('hosted');
-    expect(await index.takeBack(digestNamed('layer'), 1_001)).toBe('gone');
+    expect(await index.takeBack(digestNamed('layer'), 1_000, true)).toBe('hosted');
+    expect(await index.takeBack(digestNamed('layer'), 1_001, true)).toBe('gone');
   });
 
   scenario('what is cached is none of its business', async ({ ledger, index }) => {
     await ledger.addBlob({ ...blob('layer'), isPublic: true }, upstream);
-    expect(await index.takeBack(digestNamed('layer'), never)).toBe('hosted');
+    expect(await index.takeBack(digestNamed('layer'), never, true)).toBe('hosted');
     expect(await ledger.blob(digestNamed('layer'))).toMatchObject({ isHosted: false });
   });
 });

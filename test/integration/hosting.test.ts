@@ -178,6 +178,16 @@ test('a deleted image is gone at once, and its bytes with the next garbage colle
   expect(await site.admin.status()).toMatchObject({ hosted: { bytes: 0, blobs: 0 } });
 });
 
+test('hosted bytes that nothing needs go although the cap has no room for them, and no cached image goes for them', async () => {
+  await using site = await Site.start({ maxSize: '500kB' });
+  await site.pull('library/a', site.origin.addImage('library/a', '1.0', { layers: [randomBytes(300 * kB)] }));
+  const before = await site.admin.status();
+  for (const size of [400 * kB, 700 * kB]) await site.registry.blob('local/app', randomBytes(size));
+  await site.collectGarbage();
+  const after = await site.admin.status();
+  expect([after.hosted.bytes, after.cache.bytes]).toEqual([0, before.cache.bytes]);
+});
+
 test('blobs of a push under way outlive garbage collection, and a HEAD gives them another time', async () => {
   await using site = await Site.start({ gcGrace: '1h' });
   const digest = await site.registry.blob('local/app');

@@ -118,7 +118,7 @@ const hostedAct: fc.Arbitrary<Act> = fc.oneof(
   content.map(
     (bytes): Act =>
       (_, index) =>
-        index.takeBack(digestOf(bytes), Number.MAX_SAFE_INTEGER),
+        index.takeBack(digestOf(bytes), Number.MAX_SAFE_INTEGER, true),
   ),
 );
 

@@ -1,3 +1,4 @@
+import type { TakenBack } from '../../src/hosted/ports.ts';
 import type { BlobRecord, Recording } from '../../src/mirror/ports.ts';
 import type { Digest } from '../../src/oci/digest.ts';
 
@@ -19,9 +20,10 @@ export class Books {
   }
 
   /** Takes back what is hosted; of anything else it says that it stays as it is, as the ledger does. */
-  unhost(digest: Digest, wish: 'gone' | 'cached' | 'hosted'): Promise<typeof wish> {
+  unhost(digest: Digest, wish: 'gone' | 'cached' | 'hosted', hasRoom: boolean): Promise<TakenBack> {
     const row = this.#rows.get(digest);
     if (row?.isHosted !== true) return Promise.resolve('hosted');
+    if (wish === 'cached' && !hasRoom) return Promise.resolve('needs room');
     if (wish === 'gone') this.#rows.delete(digest);
     if (wish === 'cached') this.#rows.set(digest, { ...row, isHosted: false });
     return Promise.resolve(wish);
