@@ -148,6 +148,9 @@ export class Storage {
   }
 }
 
+/** In the ledger's notes: those of what is hosted are gone, and are being written anew from the ledger. */
+const lostNotes = 'hosted notes are lost';
+
 async function openParts({ path, maxSize, minFree }: Config['storage'], opening: Opening): Promise<Parts> {
   const { log, onProgress, signal } = opening;
   const now = () => systemClock.now();
@@ -163,22 +166,26 @@ async function openParts({ path, maxSize, minFree }: Config['storage'], opening:
     const index = new HostedIndex({ sqlite, journal, hot: ledger });
     const layout = new Layout(path);
     const notes = await DiskHostedNotes.open(layout, store.room);
+    // Until all are written anew, a directory with some of them must not pass for the truth.
+    const areNotesLost = notes.isNew || sqlite.rows.note(lostNotes) !== undefined;
+    if (areNotesLost) sqlite.rows.setNote(lostNotes, 'yes');
     const uploads = await DiskUploads.open(layout, store);
     if (isNew !== undefined) {
       const rebuild = { ledger: sqlite, isNew, dataPath: path, store, now, onProgress, signal };
       const recovery = await rebuildLedger({ ...rebuild, restoreHosted: () => restore(true) });
       if (recovery !== undefined) log.warn(recovery, 'the ledger was made anew');
-    } else if (!wasClean) {
+    } else if (!wasClean || areNotesLost) {
       const lost = await restore(false);
       if (lost.length > 0) log.error({ lost }, 'hosted content is damaged or missing');
     }
+    sqlite.rows.setNote(lostNotes, undefined);
     const { bytes, hostedBytes } = await sqlite.totals();
     budget.count(bytes - hostedBytes);
     store.lookUp = (digest) => ledger.blob(digest);
     return { store, ledger, index, notes, uploads, sqlite, journal, wasClean, recovery: recoveryOf(sqlite) ?? null };
 
     async function restore(isDeep: boolean): Promise<readonly string[]> {
-      const restored = await restoreHosted({ notes, ledger, index, store, isDeep, now });
+      const restored = await restoreHosted({ notes, areNotesLost, ledger, index, store, isDeep, now });
       return restored.lost;
     }
   } catch (error) {

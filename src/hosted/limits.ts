@@ -10,4 +10,6 @@ export const limits = {
   maxProofs: 1_000,
   /** Rows looked at together by garbage collection. */
   collectedAtOnce: 200,
+  /** Read at once to be hashed. */
+  hashPieceBytes: 1024 * 1024,
 } as const;

@@ -1,12 +1,15 @@
-import type { BlobStore, Ledger } from '../mirror/ports.ts';
+import type { BlobReader, BlobStore, Ledger } from '../mirror/ports.ts';
 import { readStored } from '../mirror/read-stored.ts';
-import type { Digest } from '../oci/digest.ts';
+import { algorithmOf, type Digest, Digester } from '../oci/digest.ts';
 import { type Child, childrenOf, kinshipOf } from '../oci/manifest.ts';
 import { hostedRepository, type Repository, type RepositoryName } from '../oci/repository-name.ts';
+import { limits } from './limits.ts';
 import type { HostedLedger, HostedNotes, ManifestNote, NotedRepository, TagNote, UnreadableNote } from './ports.ts';
 
 interface Restoring {
-  readonly notes: HostedNotes & { readonly isNew: boolean };
+  readonly notes: HostedNotes;
+  /** Somebody has removed the notes, so that the ledger is what is left of the truth. */
+  readonly areNotesLost: boolean;
   readonly ledger: Ledger;
   readonly index: HostedLedger;
   readonly store: Pick<BlobStore, 'open'>;
@@ -29,9 +32,9 @@ export interface Restored {
  * to agree with it before anything is served. A manifest that was pushed but not noted was never confirmed.
  */
 export async function restoreHosted(restoring: Restoring): Promise<Restored> {
-  const { notes, index } = restoring;
+  const { notes, index, areNotesLost } = restoring;
   const indexed = await index.hostedRepositories();
-  if (notes.isNew && indexed.length > 0) await writeNotes(restoring, indexed);
+  if (areNotesLost) await writeNotes(restoring, indexed);
   const counts = { repositories: 0, manifests: 0, tags: 0 };
   const lost: string[] = [];
   const seen = new Set<RepositoryName>();
@@ -59,7 +62,6 @@ export async function restoreHosted(restoring: Restoring): Promise<Restored> {
   return { ...counts, lost };
 }
 
-/** Somebody has removed the notes, and the ledger is what is left of the truth. */
 async function writeNotes({ notes, ledger, index, now }: Restoring, names: readonly RepositoryName[]): Promise<void> {
   for (const name of names) {
     const repository = hostedRepository(name);
@@ -140,10 +142,24 @@ async function restoreChild(
   storedAt: number,
 ): Promise<boolean> {
   await using reader = await store.open(digest);
-  if (reader?.size !== size) return false;
+  if (reader === undefined) return false;
+  // What a manifest states was not looked at when it was pushed, so only the bytes can tell a wrong statement from a damaged file.
+  if (reader.size !== size && !(await isSound(reader, digest))) return false;
   // A manifest has a note of its own.
-  if (kind === 'blob') await index.addUpload(repository, { digest, size, storedAt });
+  if (kind === 'blob') await index.addUpload(repository, { digest, size: reader.size, storedAt });
   return true;
+}
+
+async function isSound(reader: BlobReader, digest: Digest): Promise<boolean> {
+  const digester = new Digester(algorithmOf(digest));
+  const piece = Buffer.allocUnsafe(limits.hashPieceBytes);
+  for (let position = 0; position < reader.size; ) {
+    const count = await reader.read(piece, position);
+    if (count === 0) return false;
+    digester.update(piece.subarray(0, count));
+    position += count;
+  }
+  return digester.digest() === digest;
 }
 
 async function dropUnnoted(

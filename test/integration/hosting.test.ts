@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { readdir, rm, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
+import Database from 'better-sqlite3';
 import { expect, test } from 'vitest';
 import { socketPathOf } from '../../src/admin/socket-path.ts';
 import { AdminClient } from '../../src/cli/admin-client.ts';
@@ -111,6 +112,32 @@ test.each([
   expect((await site.registry.manifest('local/app', '2')).status).toBe(404);
   expect((await site.admin.status()).hosted.blobs).toBe(6);
   expect((await site.admin.status()).cache.bytes).toBe(0);
+});
+
+test('an image that states a wrong size of a layer is served after ledger and journal are lost, as it was before', async () => {
+  await using site = await Site.start();
+  const { config, layer } = await site.registry.parts('local/app');
+  const image = imageOf(config, [{ ...layer, size: layer.size + 1 }]);
+  (await site.registry.put('local/app', '1', image)).is(201);
+  await site.daemon.stop();
+  for (const file of ['ledger.db', 'ledger.db-wal', 'ledger.db-shm', 'journal.ndjson'])
+    await rm(join(site.daemon.dataPath, file), { force: true });
+  await site.restart();
+  await isServed(site, 'local/app', '1', image);
+});
+
+test('notes that somebody removed while the daemon was stopped are there again before a crash can take them for the truth', async () => {
+  await using site = await Site.start();
+  const image = await site.registry.image('local/app', ['1']);
+  await site.daemon.stop();
+  await rm(join(site.daemon.dataPath, 'hosted'), { recursive: true });
+  await site.restart();
+  await site.daemon.stop();
+  const ledger = new Database(join(site.daemon.dataPath, 'ledger.db'));
+  ledger.exec("DELETE FROM facts WHERE name = 'stopped cleanly'");
+  ledger.close();
+  await site.restart();
+  await isServed(site, 'local/app', '1', image);
 });
 
 test('what is hosted does not count against the cap, and no pressure makes it go', async () => {

@@ -76,7 +76,7 @@ class Site implements AsyncDisposable {
 
   restore(isDeep: boolean): Promise<Restored> {
     const { notes, ledger, index, store } = this;
-    return restoreHosted({ notes, ledger, index, store, isDeep, now: () => 99 });
+    return restoreHosted({ notes, areNotesLost: notes.isNew, ledger, index, store, isDeep, now: () => 99 });
   }
 
   async push(repository: Repository, manifest: Buffer, { noted = true } = {}): Promise<void> {
