@@ -46,7 +46,8 @@ export interface Uploads {
 export interface Upload extends UploadState {
   /**
    * Appends what comes, if it is to begin where the upload stands. Whoever was still appending is cut off first. What arrives
-   * before the source breaks stays. Gives the bytes received so far; with `ok` false, nothing was taken.
+   * before the source breaks stays. Gives the bytes received so far; with `ok` false it was not in its place, or was cut off itself:
+   * the upload is somebody else's to go on with.
    *
    * @throws {NoRoom} and the upload is over
    */

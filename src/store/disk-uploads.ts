@@ -98,7 +98,7 @@ export class DiskUploads implements Uploads {
         const { size } = await handle.stat();
         if (at !== undefined && at.first !== size) return { ok: false, size };
         const digester = await this.#digesterOf(id, handle, size);
-        return { ok: true, size: await this.#write(id, { handle, digester, size, source, end: at?.end }) };
+        return await this.#write(id, { handle, digester, size, source, end: at?.end });
       } catch (error) {
         if (error instanceof NoRoom) await this.#drop(id, path);
         throw error;
@@ -108,11 +108,11 @@ export class DiskUploads implements Uploads {
     });
   }
 
-  /** Gives the size at the end. The hash is kept however it ends. */
+  /** Gives the size at the end; not ok when it was cut off. The hash is kept however it ends. */
   async #write(
     id: string,
     { handle, digester, size, source, end = Number.POSITIVE_INFINITY }: Writing,
-  ): Promise<number> {
+  ): Promise<{ readonly ok: boolean; readonly size: number }> {
     let written = size;
     const state = { isCut: false };
     let roomUpTo = size;
@@ -144,7 +144,7 @@ export class DiskUploads implements Uploads {
         written += piece.length;
         if (piece.length < next.value.length) break;
       }
-      return written;
+      return { ok: !state.isCut, size: written };
     } finally {
       this.#appending.delete(id);
       this.#hashes.set(id, { digester, size: written });
