@@ -90,6 +90,13 @@ describe('hosting', () => {
     expect(place.budget.taken).toBe(0);
   });
 
+  scenario('what is pushed again takes the place of what has rotted since', async (place) => {
+    await place.host();
+    await writeFile(place.layout.blob(digest), Buffer.alloc(size, 'rot'));
+    await place.host();
+    expect(await place.read()).toEqual(bytes);
+  });
+
   scenario('what is larger than the cap is hosted all the same', (place) => place.host(), size - 1);
 
   scenario('what is hosted already stays as it is', async (place) => {
