@@ -102,10 +102,10 @@ export class HotLedger extends ReadThrough implements Ledger {
     );
   }
 
-  forget(digest: Digest, storedAt?: number): Promise<boolean> {
+  forget(digest: Digest, seen?: Parameters<Ledger['forget']>[1]): Promise<boolean> {
     return this.#writing(
       () => this.#forgetContent(digest),
-      () => this.#cold.forget(digest, storedAt),
+      () => this.#cold.forget(digest, seen),
     );
   }
 

@@ -77,8 +77,8 @@ export class JournaledLedger extends ReadThrough implements Ledger {
     this.#tellProof(repository, proof, false);
   }
 
-  async forget(digest: Digest, storedAt?: number): Promise<boolean> {
-    const wasKnown = await this.#ledger.forget(digest, storedAt);
+  async forget(digest: Digest, seen?: Parameters<Ledger['forget']>[1]): Promise<boolean> {
+    const wasKnown = await this.#ledger.forget(digest, seen);
     if (wasKnown) this.#tell(this.#ledger.rows.blob(digest) ?? { is: 'forgotten', digest });
     return wasKnown;
   }

@@ -141,8 +141,9 @@ export class SqliteLedger implements Ledger {
     });
   }
 
-  async forget(digest: Digest, storedAt?: number): Promise<boolean> {
-    return this.transaction(() => this.#sql.forget.run({ digest, storedAt: storedAt ?? null }).changes > 0);
+  async forget(digest: Digest, seen?: Parameters<Ledger['forget']>[1]): Promise<boolean> {
+    const as = { storedAt: seen?.storedAt ?? null, isHosted: seen === undefined ? null : Number(seen.isHosted) };
+    return this.transaction(() => this.#sql.forget.run({ digest, ...as }).changes > 0);
   }
 
   async manifest(digest: Digest): Promise<ManifestRecord | undefined> {

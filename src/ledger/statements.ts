@@ -59,7 +59,9 @@ export function prepare(db: Pick<Database.Database, 'prepare'>) {
         size = excluded.size, stored_at = excluded.stored_at, used_at = MAX(used_at, excluded.used_at),
         is_public = MAX(is_public, excluded.is_public)`),
     removeBlob: db.prepare('DELETE FROM blobs WHERE digest = ?'),
-    forget: db.prepare('DELETE FROM blobs WHERE digest = @digest AND stored_at = COALESCE(@storedAt, stored_at)'),
+    forget: db.prepare(`
+      DELETE FROM blobs WHERE digest = @digest
+      AND stored_at = COALESCE(@storedAt, stored_at) AND is_hosted = COALESCE(@isHosted, is_hosted)`),
     touch: db.prepare(`
       WITH RECURSIVE up (digest) AS (
         SELECT @digest

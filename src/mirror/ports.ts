@@ -224,10 +224,10 @@ export interface Ledger {
   adoptBlob(blob: Omit<FetchedBlob, 'isPublic'>): Promise<BlobRecord>;
   /**
    * The bytes are gone: forgets the blob, and the manifest they were. Links and tags stay, they are still true. False when
-   * it was not known, or somebody else has just done so: of several, one gets to clear the bytes away. With `storedAt`, only
-   * if it was not stored anew since.
+   * it was not known, or somebody else has just done so: of several, one gets to clear the bytes away. With `seen`, only if it was
+   * neither stored anew nor changed sides since.
    */
-  forget(digest: Digest, storedAt?: number): Promise<boolean>;
+  forget(digest: Digest, seen?: Pick<BlobRecord, 'storedAt' | 'isHosted'>): Promise<boolean>;
 
   manifest(digest: Digest): Promise<ManifestRecord | undefined>;
   /** Records a stored manifest with its children, as a blob too, and links it to the repository. */

@@ -32,7 +32,7 @@ export async function reconcile({ store, ledger, now, signal }: Reconciliation):
   for await (const record of allBlobs(ledger)) {
     if (signal.aborted) break;
     if ((await sizeInStore(store, record)) === record.size) continue;
-    if (!(await ledger.forget(record.digest, record.storedAt))) continue;
+    if (!(await ledger.forget(record.digest, record))) continue;
     await store.delete(record.digest, countedBytes(record));
     forgotten++;
     if (record.isHosted) lostHosted.push(record.digest);

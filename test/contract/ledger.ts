@@ -81,9 +81,9 @@ export function ledgerContract(name: string, open: () => LedgerPlace | Promise<L
     scenario('what was stored anew is not forgotten by who knew the one before', async (ledger) => {
       await ledger.addBlob(blobNamed('a', { storedAt: 1 }), app);
       await ledger.addBlob(blobNamed('a', { storedAt: 2 }), app);
-      expect(await ledger.forget(digestNamed('a'), 1)).toBe(false);
+      expect(await ledger.forget(digestNamed('a'), { storedAt: 1, isHosted: false })).toBe(false);
       expect(await ledger.blob(digestNamed('a'))).toBeDefined();
-      expect(await ledger.forget(digestNamed('a'), 2)).toBe(true);
+      expect(await ledger.forget(digestNamed('a'), { storedAt: 2, isHosted: false })).toBe(true);
     });
 
     scenario('what is adopted is public if an upstream gave it to everybody, and else is not', async (ledger) => {
