@@ -44,16 +44,34 @@ export class Discover {
     subject: Digest,
     { artifactType, after }: { readonly artifactType: string | undefined; readonly after: string | undefined },
   ): Promise<Referrers> {
-    const limit = limits.referrersPage;
-    const found = await this.#deps.index.referrers(repository, subject, { artifactType, after, limit: limit + 1 });
-    const entries = found.slice(0, limit);
-    const next = found.length > limit ? entries.at(-1)?.digest : undefined;
+    const { entries, next } = await this.#page(repository, subject, { artifactType, after });
     if (after !== undefined) return { entries, next };
-    const known = new Set(found.map(({ digest }) => digest));
+    const known = new Set(entries.map(({ digest }) => digest));
     const tagged = (await this.#underTag(repository, subject)).filter(
       (entry) => !known.has(entry.digest) && (artifactType === undefined || entry.artifactType === artifactType),
     );
     return { entries: [...tagged, ...entries], next };
+  }
+
+  /** An entry has annotations of any size up to a manifest's: a page ends with their number or with their bytes, and has one at least. */
+  async #page(
+    repository: Repository,
+    subject: Digest,
+    { artifactType, after }: { readonly artifactType: string | undefined; readonly after: string | undefined },
+  ): Promise<Referrers> {
+    const entries: ReferrerEntry[] = [];
+    for (let bytes = 0; ; ) {
+      const from = entries.at(-1)?.digest ?? after;
+      const limit = limits.referrersAtOnce;
+      const found = await this.#deps.index.referrers(repository, subject, { artifactType, after: from, limit });
+      for (const entry of found) {
+        bytes += JSON.stringify(entry).length;
+        const isFull = entries.length === limits.referrersPage || bytes > limits.referrersPageBytes;
+        if (isFull && entries.length > 0) return { entries, next: entries.at(-1)?.digest };
+        entries.push(entry);
+      }
+      if (found.length < limit) return { entries, next: undefined };
+    }
   }
 
   /** distribution-spec "Referrers Tag Schema". */

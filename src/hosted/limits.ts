@@ -6,6 +6,10 @@ export const limits = {
   maxTagsPerPush: 100,
   /** Entries on a page of referrers. */
   referrersPage: 500,
+  /** And characters of their JSON, but for a single entry that is longer. */
+  referrersPageBytes: 4 * 1024 * 1024,
+  /** Entries read at once, each with at most a manifest's annotations. */
+  referrersAtOnce: 16,
   /** Repositories looked at for one that is proved to hold a blob. */
   maxProofs: 1_000,
   /** Rows looked at together by garbage collection. */

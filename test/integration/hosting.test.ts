@@ -222,6 +222,33 @@ test('blobs of a push under way outlive garbage collection, and a HEAD gives the
   expect((await site.registry.get('local/app', `blobs/${digest}`)).status).toBe(200);
 });
 
+test('referrers with annotations of any size come in pages that a server has the memory for, each once', async () => {
+  await using site = await Site.start();
+  const { registry } = site;
+  const subject = await registry.image('local/app', ['1']);
+  const { config, layer } = await registry.parts('local/app');
+  const pushed: string[] = [];
+  for (let count = 0; count < 20; count++) {
+    const referrer = imageOf(config, [layer], {
+      subject: { mediaType: subject.mediaType, digest: subject.digest, size: subject.bytes.length },
+      annotations: { count: String(count), text: 'x'.repeat(900 * kB) },
+    });
+    (await registry.put('local/app', referrer.digest, referrer)).is(201);
+    pushed.push(referrer.digest);
+  }
+  const listed: string[] = [];
+  for (let path: string | undefined = `/v2/local/app/referrers/${subject.digest}`; path !== undefined; ) {
+    const page: Response = await site.daemon.get(path);
+    expect(page.status).toBe(200);
+    const text = await page.text();
+    expect(text.length).toBeLessThan(5_000 * kB);
+    const { manifests } = JSON.parse(text) as { manifests: { digest: string }[] };
+    listed.push(...manifests.map(({ digest }) => digest));
+    path = /^<(.*)>; rel="next"$/.exec(page.headers.get('link') ?? '')?.[1];
+  }
+  expect(listed).toEqual(pushed.toSorted());
+});
+
 test('tags that may not be overwritten stay what they are, and retention keeps what it says', async () => {
   await using site = await Site.start(
     {},
