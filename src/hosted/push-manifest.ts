@@ -1,6 +1,7 @@
 import type { Clock } from '../mirror/ports.ts';
 import { algorithmOf, type Digest, digestOf } from '../oci/digest.ts';
 import { type Child, childrenOf, flawOf, isKnownType, type Kinship, kinshipOf, statedTypeOf } from '../oci/manifest.ts';
+import { mayBeUnstated } from '../oci/media-type.ts';
 import type { Reference, Tag } from '../oci/reference.ts';
 import { type Repository, repositoryText } from '../oci/repository-name.ts';
 import { fail, ok, type Result } from '../oci/result.ts';
@@ -109,6 +110,10 @@ function readManifest(bytes: Uint8Array, header: string): Result<ReadManifest, P
   }
   if (!isKnownType(mediaType)) {
     return invalid(`${mediaType === '' ? 'no media type' : mediaType} is no type of manifest that can be hosted here`);
+  }
+  // The type belongs to the digest, for everybody who pulls the same bytes from anywhere: one who pushes must not choose it.
+  if (stated.value === undefined && !mayBeUnstated(mediaType)) {
+    return invalid(`a manifest of the type ${mediaType} has to say so in its mediaType`);
   }
   const flaw = flawOf(bytes, mediaType);
   if (flaw !== undefined) return invalid(flaw);

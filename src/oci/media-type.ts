@@ -28,6 +28,11 @@ export function isImageType(mediaType: string): boolean {
   return mediaType === mediaTypes.ociManifest || mediaType === mediaTypes.dockerManifest;
 }
 
+/** Types of which a manifest need not say itself that it is one: to Docker's and the old artifacts its `mediaType` belongs. */
+export function mayBeUnstated(mediaType: string): boolean {
+  return mediaType === mediaTypes.ociManifest || mediaType === mediaTypes.ociIndex;
+}
+
 export function isArtifactType(mediaType: string): boolean {
   return mediaType === mediaTypes.ociArtifact;
 }
