@@ -6,7 +6,7 @@ import { expect, test } from 'vitest';
 import { socketPathOf } from '../../src/admin/socket-path.ts';
 import { AdminClient } from '../../src/cli/admin-client.ts';
 import { Client } from '../conformance/client.ts';
-import { type Document, imageOf } from '../conformance/documents.ts';
+import { type Document, documentOf, imageOf, imageType } from '../conformance/documents.ts';
 import { Registry } from '../conformance/registry.ts';
 import { Daemon } from '../support/daemon.ts';
 import { type AddedImage, FakeRegistry } from '../support/fake-registry.ts';
@@ -249,6 +249,19 @@ test('referrers with annotations of any size come in pages that a server has the
   expect(listed).toEqual(pushed.toSorted());
 });
 
+test('an image that does not state its type cannot be pushed as another one, for it would be that to everybody', async () => {
+  await using site = await Site.start();
+  const { config, layer } = await site.registry.parts('local/app');
+  const { bytes, digest } = documentOf('', { schemaVersion: 2, config, layers: [layer] });
+  for (const mediaType of [
+    'application/vnd.oci.artifact.manifest.v1+json',
+    'application/vnd.docker.distribution.manifest.v2+json',
+  ]) {
+    (await site.registry.put('local/app', '1', { mediaType, bytes, digest })).isError(400, 'MANIFEST_INVALID');
+  }
+  (await site.registry.put('local/app', '1', { mediaType: imageType, bytes, digest })).is(201);
+});
+
 test('tags that may not be overwritten stay what they are, and retention keeps what it says', async () => {
   await using site = await Site.start(
     {},
@@ -295,6 +308,20 @@ test('a hosted blob whose file became shorter is never a whole answer, is told l
   );
   await site.registry.blob('local/app', bytes);
   expect((await site.registry.get('local/app', `blobs/${digest}`)).body.equals(bytes)).toBe(true);
+});
+
+test('an image whose manifest is damaged can be deleted, tags and all', async () => {
+  await using site = await Site.start();
+  const { digest } = await site.registry.image('local/app', ['1']);
+  const hex = digest.slice('sha256:'.length);
+  await truncate(join(site.daemon.dataPath, 'blobs', 'sha256', hex.slice(0, 2), hex), 10);
+  await site.restart();
+  expect((await site.registry.manifest('local/app', '1')).status).toBe(404);
+  (await site.registry.delete('local/app', `manifests/${digest}`)).is(202);
+  (await site.registry.delete('local/app', 'manifests/1')).isError(404, 'MANIFEST_UNKNOWN');
+  (await site.registry.delete('local/app', `manifests/${digest}`)).isError(404, 'MANIFEST_UNKNOWN');
+  const notes = await readdir(join(site.daemon.dataPath, 'hosted'), { recursive: true, withFileTypes: true });
+  expect(notes.filter((entry) => entry.isFile())).toEqual([]);
 });
 
 test('pushes, pulls and deletions are told to those who want to hear of them', async () => {
