@@ -49,7 +49,8 @@ export class Remove {
     const { ledger, index, notes } = this.#deps;
     // One that was damaged, and set aside, is known as no manifest any more. Its note is there, and so are its tags.
     const isDamaged = (await ledger.isLinked(repository, digest)) && (await ledger.blob(digest)) === undefined;
-    if (!isDamaged && !(await index.hostedManifests(repository)).includes(digest)) return fail(unknown(repository, `manifest ${digest}`));
+    if (!isDamaged && !(await index.hostedManifests(repository)).includes(digest))
+      return fail(unknown(repository, `manifest ${digest}`));
     for (const { tag } of (await index.hostedTags(repository)).filter((entry) => entry.digest === digest)) {
       await notes.removeTag(repository.name, tag);
     }
