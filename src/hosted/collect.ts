@@ -66,7 +66,8 @@ export class Collect {
       await notes.removeTag(name, tag);
       await index.removeHostedTag(repository, tag);
     }
-    for (const digest of await index.untagged(repository, before)) {
+    const untagged = (await index.lacksSomething(repository)) ? [] : await index.untagged(repository, before);
+    for (const digest of untagged) {
       removed.push({ kind: 'hosted manifest', repository: name, digest, bytes: 0 });
       if (dryRun) continue;
       await notes.removeManifest(name, digest);
@@ -75,13 +76,17 @@ export class Collect {
     return removed;
   }
 
-  /** Blobs that were pushed, and then no manifest with them. */
+  /** Blobs that were pushed, and then no manifest with them. Not where the manifest may be what was damaged. */
   async *#dropStrays({ before, dryRun, signal }: Collection): AsyncIterable<HostedGarbage> {
     const { index, turns } = this.#deps;
     for (let after: HeldBlob | undefined; ; ) {
       const page = await index.strayLinks({ before, after, limit: limits.collectedAtOnce });
+      const lacking = new Map<RepositoryName, boolean>();
       for (const { repository, digest, size } of page) {
         if (signal.aborted) return;
+        const isLacking = lacking.get(repository.name) ?? (await index.lacksSomething(repository));
+        lacking.set(repository.name, isLacking);
+        if (isLacking) continue;
         if (dryRun) yield { kind: 'hosted blob', repository: repository.name, digest, bytes: size };
         else await turns.take(repository.name, () => index.dropStray(repository, digest, before));
       }

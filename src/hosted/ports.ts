@@ -166,6 +166,11 @@ export interface HostedLedger {
   hostedTags(repository: Repository): Promise<readonly HostedTag[]>;
   /** Manifests of the repository, by digest. */
   hostedManifests(repository: Repository): Promise<readonly Digest[]>;
+  /**
+   * Something that the repository holds was damaged, and is set aside. It may have been a manifest: until it is pushed again, or deleted,
+   * nobody can tell what it needed.
+   */
+  lacksSomething(repository: Repository): Promise<boolean>;
   hostedRepositories(): Promise<readonly RepositoryName[]>;
   /** What names the subject, by digest; after `after`. */
   referrers(

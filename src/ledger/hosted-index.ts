@@ -124,6 +124,10 @@ export class HostedIndex implements HostedLedger {
     return this.#sqlite.hosted.untagged(repository, before);
   }
 
+  async lacksSomething(repository: Repository): ReturnType<HostedLedger['lacksSomething']> {
+    return this.#sqlite.hosted.lacksSomething(repository);
+  }
+
   async hostedRepositories(): ReturnType<HostedLedger['hostedRepositories']> {
     return this.#sqlite.hosted.repositories();
   }

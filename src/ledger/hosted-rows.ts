@@ -104,6 +104,10 @@ export class HostedRows {
     return this.#sql.untagged.pluck().all({ name, before }) as Digest[];
   }
 
+  lacksSomething({ name }: Repository): boolean {
+    return this.#sql.lost.get(name) !== undefined;
+  }
+
   repositories(): readonly RepositoryName[] {
     return this.#sql.repositories.pluck().all() as RepositoryName[];
   }
@@ -185,6 +189,9 @@ function prepare(db: Pick<Database.Database, 'prepare'>) {
     mount: db.prepare('UPDATE blobs SET is_hosted = 1, used_at = MAX(used_at, @at) WHERE digest = @digest'),
     link: db.prepare("INSERT OR IGNORE INTO links (registry, repository, digest) VALUES ('', ?, ?)"),
     unlink: db.prepare("DELETE FROM links WHERE registry = '' AND repository = ? AND digest = ?"),
+    lost: db.prepare(`
+      SELECT 1 FROM links WHERE registry = '' AND repository = ?
+      AND NOT EXISTS (SELECT 1 FROM blobs WHERE blobs.digest = links.digest) LIMIT 1`),
     holders: db.prepare('SELECT registry, repository AS name FROM links WHERE digest = ? LIMIT ?'),
     isHeld: db.prepare(`
       SELECT 1 FROM links JOIN blobs USING (digest)

@@ -310,6 +310,21 @@ test('a hosted blob whose file became shorter is never a whole answer, is told l
   expect((await site.registry.get('local/app', `blobs/${digest}`)).body.equals(bytes)).toBe(true);
 });
 
+test('garbage collection takes no layer for which the manifest is damaged, until that is deleted', async () => {
+  await using site = await Site.start();
+  const image = await site.registry.image('local/app', ['1']);
+  const hex = image.digest.slice('sha256:'.length);
+  await truncate(join(site.daemon.dataPath, 'blobs', 'sha256', hex.slice(0, 2), hex), 10);
+  await site.restart();
+  expect((await site.registry.manifest('local/app', '1')).status).toBe(404);
+  await site.collectGarbage();
+  (await site.registry.put('local/app', '1', image)).is(201);
+  await isServed(site, 'local/app', '1', image);
+  (await site.registry.delete('local/app', `manifests/${image.digest}`)).is(202);
+  await site.collectGarbage();
+  expect((await site.admin.status()).hosted.blobs).toBe(0);
+});
+
 test('an image whose manifest is damaged can be deleted, tags and all', async () => {
   await using site = await Site.start();
   const { digest } = await site.registry.image('local/app', ['1']);
