@@ -158,6 +158,8 @@ export interface HostedLedger {
   holders(digest: Digest, limit: number): Promise<readonly Repository[]>;
   /** Those that the repository does not hold, or holds no more whole. */
   notHeld(repository: Repository, children: readonly Child[]): Promise<readonly Digest[]>;
+  /** A manifest of the repository lists it as a blob. */
+  isListedAsBlob(repository: Repository, digest: Digest): Promise<boolean>;
   setHostedTag(repository: Repository, tag: Tag, digest: Digest, pushedAt: number): Promise<void>;
   removeHostedTag(repository: Repository, tag: Tag): Promise<void>;
   /** The repository holds it no more; tags that stood for it go too. Its bytes stay until they are collected. */

@@ -173,7 +173,9 @@ async function dropUnnoted(
     if (!tags.has(tag)) await index.removeHostedTag(repository, tag);
   }
   for (const digest of await index.hostedManifests(repository)) {
-    if (!manifests.has(digest)) await index.unlink(repository, digest);
+    // It may be a layer of another one, and the bytes of a manifest elsewhere.
+    const isNeeded = manifests.has(digest) || (await index.isListedAsBlob(repository, digest));
+    if (!isNeeded) await index.unlink(repository, digest);
   }
 }
 

@@ -111,6 +111,10 @@ export class HostedIndex implements HostedLedger {
     return this.#sqlite.hosted.notHeld(repository, children);
   }
 
+  async isListedAsBlob(repository: Repository, digest: Digest): ReturnType<HostedLedger['isListedAsBlob']> {
+    return this.#sqlite.hosted.isListedAsBlob(repository, digest);
+  }
+
   async hostedTags(repository: Repository): ReturnType<HostedLedger['hostedTags']> {
     return this.#sqlite.hosted.tags(repository);
   }

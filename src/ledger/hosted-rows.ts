@@ -72,6 +72,10 @@ export class HostedRows {
       .map(({ digest }) => digest);
   }
 
+  isListedAsBlob({ name }: Repository, digest: Digest): boolean {
+    return this.#sql.isListedAsBlob.get({ name, digest }) !== undefined;
+  }
+
   setTag({ name }: Repository, tag: Tag, digest: Digest, pushedAt: number): void {
     this.#sql.setTag.run(name, tag, digest, pushedAt);
   }
@@ -197,6 +201,9 @@ function prepare(db: Pick<Database.Database, 'prepare'>) {
       SELECT 1 FROM links JOIN blobs USING (digest)
       WHERE registry = '' AND repository = @name AND digest = @digest
       AND (@kind = 'blob' OR EXISTS (SELECT 1 FROM manifests WHERE manifests.digest = @digest))`),
+    isListedAsBlob: db.prepare(`
+      SELECT 1 FROM children JOIN links ON links.digest = children.parent
+      WHERE child = @digest AND kind = 'blob' AND registry = '' AND repository = @name`),
     addManifest: db.prepare('INSERT OR IGNORE INTO manifests (digest, media_type) VALUES (?, ?)'),
     addChild: db.prepare('INSERT OR IGNORE INTO children (parent, child, kind, size, platform) VALUES (?, ?, ?, ?, ?)'),
     addReferrer: db.prepare(`

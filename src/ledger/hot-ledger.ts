@@ -179,10 +179,11 @@ export class HotLedger extends ReadThrough implements Ledger {
   }
 }
 
-function linkKey(repository: Repository, digest: Digest): string {
-  return `${repositoryText(repository)} ${digest}`;
+/** Not the text that people read: `ghcr.io/x` may be hosted here, and an upstream's `x`. */
+function linkKey({ registry, name }: Repository, digest: Digest): string {
+  return `${registry} ${name} ${digest}`;
 }
 
-function tagKey(repository: Repository, tag: Tag): string {
-  return `${repositoryText(repository)}:${tag}`;
+function tagKey({ registry, name }: Repository, tag: Tag): string {
+  return `${registry} ${name} ${tag}`;
 }

@@ -124,10 +124,9 @@ export class Manifests {
     const { store, ledger } = this.#deps;
     const add = () => ledger.addManifest(record, children, repository);
     try {
-      const isKnown = (await this.read(record.digest)) !== undefined;
-      if (!isKnown) return await store.put(record.digest, bytes, add);
-      await add();
-      return true;
+      // Sets aside what is there and damaged.
+      await this.read(record.digest);
+      return await store.put(record.digest, bytes, add);
     } catch (error) {
       if (error instanceof NoRoom) return false;
       throw error;

@@ -197,10 +197,14 @@ export class DiskUploads implements Uploads {
     for (const name of await readdir(this.#layout.uploads)) {
       const [id = ''] = name.split('.', 1);
       const path = join(this.#layout.uploads, name);
-      const file = await stat(path).catch(unlessMissing);
-      if (file === undefined || file.mtimeMs >= before || this.#appending.has(id)) continue;
-      await this.#turns.take(id, () => this.#drop(id, path));
-      expired++;
+      if (this.#appending.has(id)) continue;
+      const isExpired = await this.#turns.take(id, async () => {
+        const file = await stat(path).catch(unlessMissing);
+        if (file === undefined || file.mtimeMs >= before) return false;
+        await this.#drop(id, path);
+        return true;
+      });
+      if (isExpired) expired++;
     }
     return expired;
   }
