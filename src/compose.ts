@@ -31,6 +31,9 @@ import { scrub } from './store/scrub.ts';
 
 export { StartupError } from './compose/startup-error.ts';
 
+/** Digests of hosted content that is gone, told by one verification. */
+const maxLostTold = 1_000;
+
 export interface Service {
   /** With the port really used. */
   readonly url: string;
@@ -154,6 +157,7 @@ async function startWith({ storage, tls, searchUrl }: Opened, config: Config, lo
     findDamage: (options) => scrub({ store, ledger, clock: systemClock, ...options }),
     setAside: (record) => setAside(record, { store, ledger }),
     quarantined: async () => (await store.leftovers()).filter(({ kind }) => kind === 'quarantined'),
+    lostHosted: () => storage.index.lost(maxLostTold),
     findGarbage: (options) =>
       collectAll({ store, ledger, hosted, before: systemClock.now() - inForce.config.storage.gcGrace, ...options }),
     onDamage: (damage) => logDamage(log, damage),

@@ -78,8 +78,10 @@ export class AccessControl {
    */
   async identify(header: string | undefined, address: string): Promise<Result<Identity, IdentifyFailure>> {
     const parsed = parseAuthorization(header);
+    // Whoever has nothing to show is looked for too: whether there is a login may have changed while nobody asked.
+    const looking = this.#accounts.look();
+    if (looking !== undefined) await looking;
     if (parsed.ok && parsed.value.kind === 'none') return ok(anonymous);
-    await this.#accounts.look();
     if (!this.hasUsers) return ok(anonymous);
     if (!parsed.ok) return fail({ kind: 'bad-credentials' });
     switch (parsed.value.kind) {

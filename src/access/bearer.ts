@@ -33,6 +33,8 @@ export interface IssuedToken {
   readonly expiresInSeconds: number;
   /** Milliseconds since 1970, a whole second. */
   readonly issuedAt: number;
+  /** Whose it is; undefined for an anonymous one. */
+  readonly user: string | undefined;
 }
 
 export type TokenTrouble = 'expired' | 'worthless';
@@ -73,7 +75,7 @@ export class Bearer {
       .setIssuedAt(issuedAtSeconds)
       .setExpirationTime(issuedAtSeconds + limits.bearerTtlSeconds)
       .sign(this.#key);
-    return { token, expiresInSeconds: limits.bearerTtlSeconds, issuedAt: issuedAtSeconds * 1000 };
+    return { token, expiresInSeconds: limits.bearerTtlSeconds, issuedAt: issuedAtSeconds * 1000, user: holder?.user };
   }
 
   async verify(token: string): Promise<Result<Claims, TokenTrouble>> {

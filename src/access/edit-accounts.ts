@@ -55,7 +55,7 @@ export class EditAccounts {
   /** With his tokens, which must not come back with another user of the same name. Whether there was such a user. */
   async removeUser(name: string): Edited<boolean> {
     const tokens = await this.#editTokens((all) => all.filter(({ user }) => user !== name));
-    return tokens.ok ? editFile(this.#files.htpasswd, (content) => withoutUser(content, name)) : tokens;
+    return tokens.ok ? editFile(this.#files.htpasswd, (content) => notEmpty(withoutUser(content, name))) : tokens;
   }
 
   /** Gives the secret, which is not kept. */
@@ -98,4 +98,9 @@ async function contentOf(path: string): Promise<Result<string, string>> {
   } catch (error) {
     return fail(`${path} cannot be read: ${error instanceof Error ? error.message : String(error)}`);
   }
+}
+
+/** An empty file is believed only when it is seen twice, since others empty theirs before they write it anew. */
+function notEmpty(content: string | undefined): string | undefined {
+  return content === '' ? '# no users\n' : content;
 }

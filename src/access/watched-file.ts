@@ -76,6 +76,8 @@ export class WatchedFile<T> {
   #take({ stamp, content }: { readonly stamp: Stamp; readonly content: string }): void {
     if (content === '' && !this.#isNothing && !this.#mayBeNothing) {
       this.#mayBeNothing = true;
+      // Nobody may ask for a long time.
+      setTimeout(() => void this.reload(), limits.fileLookMs).unref();
       return;
     }
     this.#mayBeNothing = false;

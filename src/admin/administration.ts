@@ -1,7 +1,8 @@
 import type { Pins } from '../mirror/pins.ts';
 import type { BlobRecord, Content, ImageName, Ledger } from '../mirror/ports.ts';
 import type { Refetch } from '../mirror/refetch.ts';
-import { repositoryText } from '../oci/repository-name.ts';
+import type { Digest } from '../oci/digest.ts';
+import { isHosted, repositoryText } from '../oci/repository-name.ts';
 import type { Result } from '../oci/result.ts';
 import {
   type Collected,
@@ -38,6 +39,8 @@ interface Deps {
   readonly setAside: (record: Found['record']) => Promise<void>;
   /** What was set aside and is still there; the daemon may have stored it again. */
   readonly quarantined: () => Promise<readonly Content[]>;
+  /** What repositories of this server hold and is not there. */
+  readonly lostHosted: () => Promise<readonly Digest[]>;
   readonly findGarbage: (options: {
     readonly dryRun: boolean;
     readonly onLooked: (blobs: number) => void;
@@ -90,6 +93,7 @@ export class Administration implements Operations {
     return (
       image && {
         repository: repositoryText(name.repository),
+        hosted: isHosted(name.repository),
         tag: name.tag ?? null,
         digest: image.digest,
         mediaType: image.mediaType,
@@ -172,7 +176,9 @@ export class Administration implements Operations {
       damaged.push(await this.#handle(found, repair));
     }
     if (options.signal.aborted) return { blobs, bytes, damaged };
-    return { blobs, bytes, damaged: [...damaged, ...(await this.#lookAtQuarantine(damaged, repair))] };
+    damaged.push(...(await this.#lookAtQuarantine(damaged, repair)));
+    damaged.push(...(await this.#lookAtLost(damaged)));
+    return { blobs, bytes, damaged };
   }
 
   /** What an earlier look set aside is damage for as long as it is not stored again, and not evicted. */
@@ -188,9 +194,26 @@ export class Administration implements Operations {
       const own = names.flatMap(({ repository, tags }) => tags.map((tag) => imageText({ repository, tag, digest })));
       const repaired = repair && ((await refetch.fetch(digest, 'manifest')) || (await refetch.fetch(digest, 'blob')));
       const images = above.length > 0 ? above : own;
-      const damage: Damage = { digest, bytes: size, reason: 'set-aside', images, repaired };
+      const hosted = names.some(({ repository }) => isHosted(repository));
+      const damage: Damage = { digest, bytes: size, reason: 'set-aside', images, repaired, hosted };
       if (repaired) onDamage(damage);
       damaged.push(damage);
+    }
+    return damaged;
+  }
+
+  /** What a repository of this server holds, and nobody knows where: it was found missing before. */
+  async #lookAtLost(found: readonly Damage[]): Promise<readonly Damage[]> {
+    const { ledger, lostHosted } = this.#deps;
+    const damaged: Damage[] = [];
+    for (const digest of await lostHosted()) {
+      if (found.some((damage) => damage.digest === digest)) continue;
+      const above = (await ledger.namesAbove(digest, maxImagesNamed)).map(imageText);
+      const own = (await ledger.namesOf(digest)).map(({ repository }) =>
+        imageText({ repository, tag: undefined, digest }),
+      );
+      const images = above.length > 0 ? above : own;
+      damaged.push({ digest, bytes: 0, reason: 'missing', images, repaired: false, hosted: true });
     }
     return damaged;
   }
@@ -203,7 +226,7 @@ export class Administration implements Operations {
     const images = (await ledger.namesAbove(digest, maxImagesNamed)).map(imageText);
     await setAside(record);
     const repaired = repair && (await refetch.fetch(digest, kind));
-    const damage: Damage = { digest, bytes: size, reason, images, repaired };
+    const damage: Damage = { digest, bytes: size, reason, images, repaired, hosted: record.isHosted };
     onDamage(damage);
     return damage;
   }

@@ -70,8 +70,9 @@ export interface Recovery {
 }
 
 export interface ImageListing {
-  /** With the registry: `docker.io/library/alpine`. */
+  /** With the registry, `docker.io/library/alpine`; without one where it is hosted here. */
   readonly repository: string;
+  readonly hosted: boolean;
   /** Null for an image that only its digest names. */
   readonly tag: string | null;
   readonly digest: Digest;
@@ -96,6 +97,8 @@ export interface Collected {
     readonly kind: 'blob' | 'partial' | 'quarantined' | 'hosted blob' | 'hosted tag' | 'hosted manifest';
     readonly digest: Digest;
     readonly bytes: number;
+    /** Of what is hosted and goes by a name: `team/app:1.0`, or the repository of a manifest. */
+    readonly name?: string | undefined;
   }[];
   readonly bytes: number;
 }
@@ -114,4 +117,6 @@ export interface Damage {
   /** Images it is part of: `docker.io/library/alpine:3.20`, or `…@sha256:…`. */
   readonly images: readonly string[];
   readonly repaired: boolean;
+  /** Only another push brings it back. */
+  readonly hosted: boolean;
 }

@@ -49,6 +49,7 @@ export const statusAnswer = z.object({
 
 export const imageLine = z.object({
   repository: z.string(),
+  hosted: z.boolean(),
   tag: z.string().nullable(),
   digest,
   mediaType: z.string(),
@@ -67,7 +68,7 @@ const garbageKind = z.enum(['blob', 'partial', 'quarantined', 'hosted blob', 'ho
 
 export const collectedResult = z.object({
   dryRun: z.boolean(),
-  removed: z.array(z.object({ kind: garbageKind, digest, bytes: count })),
+  removed: z.array(z.object({ kind: garbageKind, digest, bytes: count, name: z.string().optional() })),
   bytes: count,
 }) satisfies z.ZodType<Collected>;
 
@@ -81,6 +82,7 @@ export const verifiedResult = z.object({
       reason: z.enum(['wrong-content', 'wrong-size', 'missing', 'unreadable', 'set-aside']),
       images: z.array(z.string()),
       repaired: z.boolean(),
+      hosted: z.boolean(),
     }),
   ),
 }) satisfies z.ZodType<Verified>;

@@ -29,7 +29,7 @@ export function gc(options: AskOptions & { readonly dryRun: boolean }, io: Io): 
 
 function collectedText({ dryRun, removed, bytes }: Collected): string {
   if (removed.length === 0) return 'there is nothing to remove\n';
-  const rows = removed.map(({ kind, digest, bytes: size }) => [kindTexts[kind], digest, sizeText(size)]);
+  const rows = removed.map(({ kind, digest, bytes: size, name }) => [kindTexts[kind], name ?? digest, sizeText(size)]);
   const what = Object.entries(kindTexts).flatMap(([kind, noun]) => {
     const count = removed.filter((one) => one.kind === kind).length;
     return count === 0 ? [] : [countText(count, noun)];

@@ -38,9 +38,9 @@ function filterOf(text: string | undefined): Result<Filter, { readonly reason: s
   if (text === undefined) return ok(() => true);
   const pattern = parseImagePattern(text);
   if (!pattern.ok) return pattern;
-  return ok(({ repository, tag }) => {
-    const slash = repository.indexOf('/');
-    const registry = repository.slice(0, slash);
+  return ok(({ repository, tag, hosted }) => {
+    const slash = hosted ? -1 : repository.indexOf('/');
+    const registry = repository.slice(0, Math.max(0, slash));
     const name = parseRepositoryName(repository.slice(slash + 1));
     return name.ok && pattern.value.matches({ registry, name: name.value }, tag ?? undefined, registry);
   });

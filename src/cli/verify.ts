@@ -28,11 +28,18 @@ function verifiedText({ blobs, bytes, damaged }: Verified, repair: boolean): str
   const repaired = damaged.filter((one) => one.repaired).length;
   const all = `verified ${countText(blobs, 'blob')}, ${sizeText(bytes)}`;
   if (damaged.length === 0) return `${all}: nothing is damaged\n`;
-  const hint = repair ? '' : '; entrepot verify --repair fetches again what is damaged';
+  const mayBeFetched = damaged.some((one) => !one.repaired && !one.hosted);
+  const hint = mayBeFetched && !repair ? '; entrepot verify --repair fetches again what is damaged' : '';
   return `${damaged.map(damageText).join('')}${all}: ${damaged.length} damaged, ${repaired} of them repaired${hint}\n`;
 }
 
-function damageText({ digest, bytes, reason, images, repaired }: Damage): string {
-  const first = `${digest}  ${sizeText(bytes)}  ${reasonTexts[reason]}${repaired ? ', repaired' : ', not repaired'}\n`;
+function damageText(damage: Damage): string {
+  const { digest, bytes, reason, images } = damage;
+  const first = `${digest}  ${sizeText(bytes)}  ${reasonTexts[reason]}${outcomeText(damage)}\n`;
   return first + images.map((image) => `  part of ${image}\n`).join('');
+}
+
+function outcomeText({ repaired, hosted }: Damage): string {
+  if (repaired) return ', repaired';
+  return hosted ? ', hosted here: push it again' : ', not repaired';
 }

@@ -8,7 +8,8 @@ import type { HeldBlob, HostedLedger, HostedNotes, HostedStore, HostedTag } from
 /** What was removed, or would be: bytes of a blob, or what retention does not keep. */
 export interface HostedGarbage {
   readonly kind: 'hosted blob' | 'hosted tag' | 'hosted manifest';
-  readonly repository: RepositoryName | undefined;
+  /** `team/app:1.0` of a tag, the repository of a manifest. */
+  readonly name?: string;
   readonly digest: Digest;
   readonly bytes: number;
 }
@@ -61,14 +62,14 @@ export class Collect {
     const repository = hostedRepository(name);
     const removed: HostedGarbage[] = [];
     for (const { tag, digest } of notKept(await index.hostedTags(repository), retention)) {
-      removed.push({ kind: 'hosted tag', repository: name, digest, bytes: 0 });
+      removed.push({ kind: 'hosted tag', name: `${name}:${tag}`, digest, bytes: 0 });
       if (dryRun) continue;
       await notes.removeTag(name, tag);
       await index.removeHostedTag(repository, tag);
     }
     const untagged = (await index.lacksSomething(repository)) ? [] : await index.untagged(repository, before);
     for (const digest of untagged) {
-      removed.push({ kind: 'hosted manifest', repository: name, digest, bytes: 0 });
+      removed.push({ kind: 'hosted manifest', name, digest, bytes: 0 });
       if (dryRun) continue;
       await notes.removeManifest(name, digest);
       await index.unlink(repository, digest);
@@ -87,12 +88,18 @@ export class Collect {
         const isLacking = lacking.get(repository.name) ?? (await index.lacksSomething(repository));
         lacking.set(repository.name, isLacking);
         if (isLacking) continue;
-        if (dryRun) yield { kind: 'hosted blob', repository: repository.name, digest, bytes: size };
-        else await turns.take(repository.name, () => index.dropStray(repository, digest, before));
+        if (dryRun && (await this.#isOnlyHolder(digest))) yield { kind: 'hosted blob', digest, bytes: size };
+        if (dryRun) continue;
+        await turns.take(repository.name, () => index.dropStray(repository, digest, before));
       }
       after = page.at(-1);
       if (after === undefined) return;
     }
+  }
+
+  /** What others hold stays, however many drop it. */
+  async #isOnlyHolder(digest: Digest): Promise<boolean> {
+    return (await this.#deps.index.holders(digest, 2)).length === 1;
   }
 
   /** Bytes that no repository holds. What lists others goes before them: until a pass finds nothing more. */
@@ -113,7 +120,7 @@ export class Collect {
       for (const { digest, size } of page) {
         if (signal.aborted) return;
         const gone = dryRun || (await this.#goes(store, { digest, size, before }));
-        if (gone) yield { kind: 'hosted blob', repository: undefined, digest, bytes: size };
+        if (gone) yield { kind: 'hosted blob', digest, bytes: size };
       }
       after = page.at(-1)?.digest;
       if (after === undefined) return;

@@ -174,6 +174,8 @@ export interface HostedLedger {
    */
   lacksSomething(repository: Repository): Promise<boolean>;
   hostedRepositories(): Promise<readonly RepositoryName[]>;
+  /** What repositories hold by their links and is not recorded as stored; at most `limit`, by digest. */
+  lost(limit: number): Promise<readonly Digest[]>;
   /** What names the subject, by digest; after `after`. */
   referrers(
     repository: Repository,

@@ -23,7 +23,8 @@ export function issueToken(access: AccessControl) {
     if (!issued.ok) {
       return fail(ctx, answerTo(issued.failure));
     }
-    const { token, expiresInSeconds, issuedAt } = issued.value;
+    const { token, expiresInSeconds, issuedAt, user } = issued.value;
+    if (user !== undefined) ctx.state.entry.user = user;
     ctx.state.entry.outcome = 'token';
     ctx.body = {
       token,

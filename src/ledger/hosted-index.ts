@@ -136,6 +136,10 @@ export class HostedIndex implements HostedLedger {
     return this.#sqlite.hosted.repositories();
   }
 
+  async lost(limit: number): ReturnType<HostedLedger['lost']> {
+    return this.#sqlite.hosted.lost(limit);
+  }
+
   async referrers(
     ...[repository, subject, page]: Parameters<HostedLedger['referrers']>
   ): ReturnType<HostedLedger['referrers']> {

@@ -109,11 +109,15 @@ export class HostedRows {
   }
 
   lacksSomething({ name }: Repository): boolean {
-    return this.#sql.lost.get(name) !== undefined;
+    return this.#sql.lostOf.get(name) !== undefined;
   }
 
   repositories(): readonly RepositoryName[] {
     return this.#sql.repositories.pluck().all() as RepositoryName[];
+  }
+
+  lost(limit: number): readonly Digest[] {
+    return this.#sql.lost.pluck().all(limit) as Digest[];
   }
 
   referrers(
@@ -193,7 +197,7 @@ function prepare(db: Pick<Database.Database, 'prepare'>) {
     mount: db.prepare('UPDATE blobs SET is_hosted = 1, used_at = MAX(used_at, @at) WHERE digest = @digest'),
     link: db.prepare("INSERT OR IGNORE INTO links (registry, repository, digest) VALUES ('', ?, ?)"),
     unlink: db.prepare("DELETE FROM links WHERE registry = '' AND repository = ? AND digest = ?"),
-    lost: db.prepare(`
+    lostOf: db.prepare(`
       SELECT 1 FROM links WHERE registry = '' AND repository = ?
       AND NOT EXISTS (SELECT 1 FROM blobs WHERE blobs.digest = links.digest) LIMIT 1`),
     holders: db.prepare('SELECT registry, repository AS name FROM links WHERE digest = ? LIMIT ?'),
@@ -237,6 +241,10 @@ function prepare(db: Pick<Database.Database, 'prepare'>) {
       SELECT DISTINCT repository FROM (
         SELECT repository FROM links WHERE registry = '' UNION SELECT repository FROM tags WHERE registry = ''
       ) ORDER BY repository`),
+    lost: db.prepare(`
+      SELECT DISTINCT digest FROM links
+      WHERE registry = '' AND NOT EXISTS (SELECT 1 FROM blobs WHERE blobs.digest = links.digest)
+      ORDER BY digest LIMIT ?`),
     referrers: db.prepare(`
       SELECT digest, size, media_type, artifact_type, annotations
       FROM referrers JOIN links USING (digest) JOIN manifests USING (digest) JOIN blobs USING (digest)

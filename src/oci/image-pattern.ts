@@ -1,4 +1,4 @@
-import type { Repository } from './repository-name.ts';
+import { isHosted, type Repository } from './repository-name.ts';
 import { type BadPattern, parseTagPattern } from './repository-pattern.ts';
 import { ok, type Result } from './result.ts';
 
@@ -25,7 +25,11 @@ export function parseImagePattern(text: string): Result<ImagePattern, BadPattern
   return ok({
     text,
     matches: (repository, tag, defaultRegistry) => {
-      if (repository.registry !== (registry ?? defaultRegistry)) return false;
+      // What is hosted has no registry in its name, and goes by nothing else.
+      const isMeant = isHosted(repository)
+        ? registry === undefined
+        : repository.registry === (registry ?? defaultRegistry);
+      if (!isMeant) return false;
       const names = [repository.name, repository.name.replace(/^library\/(?=[^/]+$)/, '')];
       return names.some((name) => pattern.value.matches(name, tag ?? ''));
     },

@@ -426,8 +426,9 @@ describe('verify', () => {
             reason: 'wrong-content',
             images: ['docker.io/library/alpine:3.20', 'docker.io/library/alpine:latest'],
             repaired: repair,
+            hosted: false,
           },
-          { digest: digests[1]!, bytes: 10, reason: 'missing', images: [], repaired: false },
+          { digest: digests[1]!, bytes: 10, reason: 'missing', images: [], repaired: false, hosted: true },
         ],
       });
     return site;
@@ -441,7 +442,7 @@ describe('verify', () => {
         `${digests[0]!}  1.0 KiB  the content is not what the digest says, not repaired`,
         '  part of docker.io/library/alpine:3.20',
         '  part of docker.io/library/alpine:latest',
-        `${digests[1]!}  10 B  the file is missing, not repaired`,
+        `${digests[1]!}  10 B  the file is missing, hosted here: push it again`,
         'verified 1,000 blobs, 3.0 GiB: 2 damaged, 0 of them repaired; entrepot verify --repair fetches again what is damaged',
         '',
       ].join('\n'),

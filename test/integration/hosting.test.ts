@@ -1,6 +1,8 @@
 import { randomBytes } from 'node:crypto';
-import { readdir, rm, truncate } from 'node:fs/promises';
+import { readdir, rm, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { hash } from 'bcrypt';
 import Database from 'better-sqlite3';
 import { expect, test } from 'vitest';
 import { socketPathOf } from '../../src/admin/socket-path.ts';
@@ -353,4 +355,26 @@ test('pushes, pulls and deletions are told to those who want to hear of them', a
     ['pull', 'local/app', '1.0', image.digest],
     ['delete', 'local/app', '1.0', undefined],
   ]);
+});
+
+test('verify names what is hosted and gone, also when a pull has found that before, and what it is part of', async () => {
+  await using site = await Site.start();
+  const image = await site.registry.image('local/app', ['1.0']);
+  const [, layer] = blobsOf(image) as [{ digest: string }, { digest: string }];
+  const hex = layer.digest.slice('sha256:'.length);
+  await rm(join(site.daemon.dataPath, 'blobs', 'sha256', hex.slice(0, 2), hex));
+  expect((await site.registry.get('local/app', `blobs/${layer.digest}`)).status).toBe(404);
+  const { damaged } = await site.admin.verify({ repair: false }, () => undefined);
+  expect(damaged).toEqual([
+    { digest: layer.digest, bytes: 0, reason: 'missing', images: ['local/app:1.0'], repaired: false, hosted: true },
+  ]);
+});
+
+test('a login is asked for from the first request after the first user, however long nobody has asked', async () => {
+  await using site = await Site.start();
+  expect((await site.daemon.get('/v2/')).status).toBe(200);
+  await writeFile(join(site.daemon.dataPath, 'htpasswd'), `bob:${await hash('right', 4)}\n`);
+  // Longer than the file is believed to be as it was.
+  await delay(1_100);
+  expect((await site.daemon.get('/v2/')).status).toBe(401);
 });

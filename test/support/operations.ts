@@ -35,6 +35,7 @@ export const soundStatus: Status = {
 export function image(parts: Partial<ImageListing> = {}): ImageListing {
   return {
     repository: 'docker.io/library/alpine',
+    hosted: false,
     tag: '3.20',
     digest: digestOf(Buffer.from('alpine')),
     mediaType: 'application/vnd.oci.image.index.v1+json',
