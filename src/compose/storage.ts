@@ -42,6 +42,9 @@ interface Parts {
   readonly wasClean: boolean;
 }
 
+/** Of a data directory that is made here: names of private repositories are nobody else's business. */
+const onlyOwner = 0o700;
+
 /** Everything below the data directory. */
 export class Storage {
   readonly store: DiskBlobStore;
@@ -80,7 +83,7 @@ export class Storage {
   /** @throws {StartupError} */
   static async open({ storage }: Config, opening: Opening): Promise<Storage> {
     try {
-      await ensureDirectory(storage.path);
+      await ensureDirectory(storage.path, onlyOwner);
       await access(storage.path, constants.R_OK | constants.W_OK | constants.X_OK);
       const lock = await lockDataDirectory(storage.path);
       try {

@@ -261,7 +261,9 @@ export const settingsSchema = object({
     .refine((ms) => ms <= maxShutdownGraceMs, mustBe('at most "1h"'))
     .prefault('30s')
     .describe('How long transfers under way may go on after SIGTERM.'),
-}).superRefine(refineDefaultUpstream, { when: ({ value }) => isObject(value) });
+})
+  .superRefine(refineDefaultUpstream, { when: ({ value }) => isObject(value) })
+  .superRefine(refineNamespaces, { when: ({ value }) => isObject(value) });
 
 /** What the file says, defaults filled in; the files it names are not read yet. */
 export type Settings = z.output<typeof settingsSchema>;
@@ -318,6 +320,21 @@ function refineNotifications(list: readonly { readonly url: string }[], context:
     if (first === index) continue;
     const message = `is the URL of notifications[${first}] too: one entry can list all its events`;
     context.addIssue({ code: 'custom', path: [index, 'url'], message });
+  }
+}
+
+/** What is hosted is asked for without a registry: such a pattern would match nothing. */
+function refineNamespaces(value: Readonly<Record<string, unknown>>, context: z.RefinementCtx): void {
+  const { upstreams, private: hosting } = value;
+  if (!isObject(upstreams) || !isObject(hosting) || !('namespaces' in hosting)) return;
+  const { namespaces } = hosting;
+  if (!Array.isArray(namespaces)) return;
+  for (const [position, pattern] of namespaces.entries()) {
+    const text: unknown = isObject(pattern) && 'text' in pattern ? pattern.text : undefined;
+    const registry = typeof text === 'string' ? text.split('/', 1)[0] : undefined;
+    if (registry === undefined || !Object.hasOwn(upstreams, registry)) continue;
+    const message = `must be written without the registry in front: "${String(text).slice(registry.length + 1)}"`;
+    context.addIssue({ code: 'custom', path: ['private', 'namespaces', position], message });
   }
 }
 

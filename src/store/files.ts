@@ -20,18 +20,18 @@ export async function renameDurably(from: string, to: string): Promise<void> {
 
 /**
  * Makes the directory, and those above it, durably. Not by `mkdir` with `recursive`: in a place where nothing can be made, such
- * as /proc, that never returns, and on a read-only file system it blames a missing file.
+ * as /proc, that never returns, and on a read-only file system it blames a missing file. `mode` is for the directory itself.
  */
-export async function ensureDirectory(path: string): Promise<void> {
-  if (await makeDirectory(path)) return;
+export async function ensureDirectory(path: string, mode?: number): Promise<void> {
+  if (await makeDirectory(path, mode)) return;
   await ensureDirectory(dirname(path));
-  if (!(await makeDirectory(path))) throw new Error(`${path} cannot be made`);
+  if (!(await makeDirectory(path, mode))) throw new Error(`${path} cannot be made`);
 }
 
 /** False where the directory above is missing. */
-async function makeDirectory(path: string): Promise<boolean> {
+async function makeDirectory(path: string, mode?: number): Promise<boolean> {
   try {
-    await mkdir(path);
+    await mkdir(path, mode);
   } catch (error) {
     const code = error instanceof Error && 'code' in error ? error.code : undefined;
     if (code === 'ENOENT' && dirname(path) !== path) return false;

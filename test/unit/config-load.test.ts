@@ -227,6 +227,10 @@ describe('mistakes', () => {
       'access.rules[0].push[0] must be a user name, "anonymous" or "net:10.0.0.0/8", not "net:lan": neither an address nor a network such as 10.0.0.0/8',
     ],
     [
+      { private: { namespaces: ['team/**', 'docker.io/team/**'] } },
+      'private.namespaces[1] must be written without the registry in front: "team/**"',
+    ],
+    [
       { private: { namespaces: ['Local/*'] } },
       'private.namespaces[0] must be a pattern, not "Local/*": a repository name has only lower-case letters, digits and . _ - /',
     ],
