@@ -15,7 +15,7 @@ beforeAll(meetRequirements);
 const MB = 1_000_000;
 const cap = 200 * MB;
 const clientsAtOnce = 4;
-const seconds = setting('ENTREPOT_CAP_SECONDS', 60);
+const seconds = setting('ENTREPOT_CAP_SECONDS', 45);
 const seed = setting('ENTREPOT_SEED', 7);
 
 /** All of it, and compared; afterwards the client has nothing of it. */

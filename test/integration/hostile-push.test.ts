@@ -5,7 +5,7 @@ import { storm } from '../support/storm.ts';
 
 const seed = 20_261_121;
 /** Beside other tests; 100,000 take a minute and a half by themselves. */
-const count = Number(process.env['ENTREPOT_MUTATIONS'] ?? 20_000);
+const count = Number(process.env['ENTREPOT_MUTATIONS'] ?? 10_000);
 
 test(`${count} spoilt requests of a push: each refused with a clear error, no hang, nothing private told upstream`, {
   timeout: 600_000,
