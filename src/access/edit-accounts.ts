@@ -1,9 +1,9 @@
 import { readFile } from 'node:fs/promises';
 import { fail, ok, type Result } from '../oci/result.ts';
+import { unlessMissing } from '../ops/durable-files.ts';
 import type { AccountFiles } from './accounts.ts';
 import { hashPassword } from './bcrypt-runs.ts';
 import { editFile } from './edit-file.ts';
-import { unlessMissing } from './files.ts';
 import { type Htpasswd, parseHtpasswd, withoutUser, withUser } from './htpasswd.ts';
 import { limits } from './limits.ts';
 import {

@@ -1,7 +1,8 @@
 import { open, realpath, rename, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { fail, ok, type Result } from '../oci/result.ts';
-import { ensureDirectory, ownerOnly, syncDirectory, temporaryFor, unlessMissing } from './files.ts';
+import { ensureDirectory, syncDirectory, unlessMissing } from '../ops/durable-files.ts';
+import { ownerOnly, temporaryFor } from './files.ts';
 
 /** So often somebody else may be faster. */
 const maxRounds = 10;

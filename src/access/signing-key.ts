@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { placeFile, unlessMissing } from './files.ts';
+import { unlessMissing } from '../ops/durable-files.ts';
+import { placeFile } from './files.ts';
 
 const keyBytes = 32;
 

@@ -1,7 +1,7 @@
 import { open } from 'node:fs/promises';
 import type { Result } from '../oci/result.ts';
+import { unlessMissing } from '../ops/durable-files.ts';
 import type { Clock } from './clock.ts';
-import { unlessMissing } from './files.ts';
 import { limits } from './limits.ts';
 
 export interface WatchedFileOptions<T> {

@@ -3,7 +3,7 @@ import { hostedRepository, type RepositoryName } from '../oci/repository-name.ts
 import type { Turns } from '../ops/turns.ts';
 import { limits } from './limits.ts';
 import type { Policies, Retention } from './policies.ts';
-import type { HeldBlob, HostedLedger, HostedNotes, HostedStore, HostedTag } from './ports.ts';
+import type { HeldBlob, HostedBlob, HostedLedger, HostedNotes, HostedStore, HostedTag } from './ports.ts';
 
 /** What was removed, or would be: bytes of a blob, or what retention does not keep. */
 export interface HostedGarbage {
@@ -115,29 +115,19 @@ export class Collect {
 
   async *#takeBackOnce({ before, dryRun, signal }: Collection): AsyncIterable<HostedGarbage> {
     const { index, store } = this.#deps;
+    const takeBack = async ({ digest, size }: HostedBlob) =>
+      store.unhost(digest, size, (hasRoom) => index.takeBack(digest, before, hasRoom));
     for (let after: string | undefined; ; ) {
       const page = await index.unheld({ before, after, limit: limits.collectedAtOnce });
-      for (const { digest, size } of page) {
+      for (const blob of page) {
         if (signal.aborted) return;
-        const gone = dryRun || (await this.#goes(store, { digest, size, before }));
-        if (gone) yield { kind: 'hosted blob', digest, bytes: size };
+        if (dryRun || (await takeBack(blob)) === 'gone') {
+          yield { kind: 'hosted blob', digest: blob.digest, bytes: blob.size };
+        }
       }
       after = page.at(-1)?.digest;
       if (after === undefined) return;
     }
-  }
-
-  async #goes(
-    store: HostedStore,
-    { digest, size, before }: { readonly digest: Digest; readonly size: number; readonly before: number },
-  ): Promise<boolean> {
-    let isGone = false;
-    await store.unhost(digest, size, async (hasRoom) => {
-      const outcome = await this.#deps.index.takeBack(digest, before, hasRoom);
-      isGone = outcome === 'gone';
-      return outcome;
-    });
-    return isGone;
   }
 }
 

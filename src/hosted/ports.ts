@@ -19,9 +19,9 @@ export interface HostedStore {
   /**
    * Takes a hosted blob back that no repository here holds: `decide` says in its turn whether it is gone, has become part of the
    * cache, or stays as it is. It is asked without room first, and with room only where it says that this is needed: so what goes
-   * makes nothing else go. Gives the bytes that went.
+   * makes nothing else go. Gives what was decided; what needs room that there is not stays as it is.
    */
-  unhost(digest: Digest, size: number, decide: (hasRoom: boolean) => Promise<TakenBack>): Promise<number>;
+  unhost(digest: Digest, size: number, decide: (hasRoom: boolean) => Promise<TakenBack>): Promise<TakenBack>;
 }
 
 /** What has become of a hosted blob that no repository holds. One that needs room has become nothing yet. */

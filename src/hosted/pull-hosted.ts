@@ -43,17 +43,11 @@ export class PullHosted {
     if ((await ledger.manifest(digest)) === undefined) return fail(unknownManifest(repository, reference));
     const manifest = await manifests.read(digest);
     if (manifest === undefined) {
-      if (reference.kind === 'tag' || !(await this.#isBlob(digest))) this.#deps.onDamage(repository, digest);
+      this.#deps.onDamage(repository, digest);
       return fail(unknownManifest(repository, reference));
     }
     ledger.touch(digest, clock.now());
     return ok({ manifest, provenance: { kind: 'hosted' } });
-  }
-
-  /** Content that is there, and was never pushed as a manifest. */
-  async #isBlob(digest: Digest): Promise<boolean> {
-    const { ledger } = this.#deps;
-    return (await ledger.blob(digest)) !== undefined && (await ledger.manifest(digest)) === undefined;
   }
 
   /** What somebody may push here who may also pull it elsewhere is mounted by asking for it: an engine asks before it uploads. */

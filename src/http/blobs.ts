@@ -4,7 +4,7 @@ import { type BlobBody, BrokenBody } from '../mirror/blob-body.ts';
 import type { Clock } from '../mirror/ports.ts';
 import type { PullBlob } from '../mirror/pull-blob.ts';
 import type { PulledBlob } from '../mirror/pulled-blob.ts';
-import { type Digest, parseDigest } from '../oci/digest.ts';
+import type { Digest } from '../oci/digest.ts';
 import { parseRange } from '../oci/range.ts';
 import { isHosted, type Repository } from '../oci/repository-name.ts';
 import { notModified } from './conditional.ts';
@@ -12,6 +12,7 @@ import type { Context } from './context.ts';
 import { empty } from './empty.ts';
 import { fail } from './fail.ts';
 import { locate, locateHosted, type Policy } from './locate.ts';
+import { readDigest } from './read-digest.ts';
 import { ClientLeft, sendBody } from './send-body.ts';
 import { truthHeaders } from './truth.ts';
 
@@ -41,9 +42,8 @@ export function pullBlob({ blobs, hosted, clock, policy }: Deps) {
   return async (ctx: Context, name: string, digestText: string): Promise<void> => {
     const repository = locate(ctx, name, policy(), 'pull');
     if (!repository.ok) return fail(ctx, repository.failure);
-    ctx.state.entry.reference = digestText.slice(0, 200);
-    const digest = parseDigest(digestText);
-    if (!digest.ok) return fail(ctx, { kind: 'digest-invalid', reason: digest.failure.reason });
+    const digest = readDigest(ctx, digestText);
+    if (!digest.ok) return fail(ctx, digest.failure);
 
     if (ctx.method === 'HEAD') return answerHead(ctx, repository.value, digest.value);
     const range = parseRange(rangeHeader(ctx, digest.value));
@@ -65,9 +65,8 @@ export function deleteBlob({ remove, policy }: { readonly remove: Remove; readon
   return async (ctx: Context, name: string, digestText: string): Promise<void> => {
     const repository = locateHosted(ctx, name, policy(), 'delete');
     if (!repository.ok) return fail(ctx, repository.failure);
-    ctx.state.entry.reference = digestText.slice(0, 200);
-    const digest = parseDigest(digestText);
-    if (!digest.ok) return fail(ctx, { kind: 'digest-invalid', reason: digest.failure.reason });
+    const digest = readDigest(ctx, digestText);
+    if (!digest.ok) return fail(ctx, digest.failure);
     const removed = await remove.blob(repository.value, digest.value);
     if (!removed.ok) return fail(ctx, removed.failure);
     ctx.state.entry.outcome = 'deleted';

@@ -6,6 +6,7 @@ import type { Context } from './context.ts';
 import { fail } from './fail.ts';
 import { linkNext } from './listings.ts';
 import { locate, type Policy } from './locate.ts';
+import { readDigest } from './read-digest.ts';
 
 /** More is no artifact type. */
 const maxTypeLength = 255;
@@ -15,9 +16,8 @@ export function listReferrers({ hosted, policy }: { readonly hosted: Discover; r
   return async (ctx: Context, name: string, digestText: string): Promise<void> => {
     const repository = locate(ctx, name, policy(), 'pull');
     if (!repository.ok) return fail(ctx, repository.failure);
-    ctx.state.entry.reference = digestText.slice(0, 200);
-    const digest = parseDigest(digestText);
-    if (!digest.ok) return fail(ctx, { kind: 'digest-invalid', reason: digest.failure.reason });
+    const digest = readDigest(ctx, digestText);
+    if (!digest.ok) return fail(ctx, digest.failure);
     if (!isHosted(repository.value)) {
       // An empty list would be a lie: what the upstream knows of referrers is not asked for yet.
       const reason = 'referrers of upstream repositories are not served; ask the registry itself';

@@ -1,6 +1,6 @@
 import type { PushFailure } from '../hosted/failure.ts';
 import type { Chunk, PushBlob } from '../hosted/push-blob.ts';
-import { type Digest, type DigestAlgorithm, isAlgorithm, parseDigest } from '../oci/digest.ts';
+import { type Digest, type DigestAlgorithm, isAlgorithm } from '../oci/digest.ts';
 import type { Repository } from '../oci/repository-name.ts';
 import { fail as failed, ok, type Result } from '../oci/result.ts';
 import type { Context } from './context.ts';
@@ -8,6 +8,7 @@ import { empty } from './empty.ts';
 import { fail } from './fail.ts';
 import type { BadRequest } from './failure.ts';
 import { locateHosted, locateOther, type Policy } from './locate.ts';
+import { readDigest } from './read-digest.ts';
 import { requestBody } from './request-body.ts';
 
 interface Deps {
@@ -72,7 +73,7 @@ export class UploadRoutes {
   async complete(ctx: Context, name: string, id: string): Promise<void> {
     const located = locateHosted(ctx, name, this.#deps.policy(), 'push');
     if (!located.ok) return fail(ctx, located.failure);
-    const digest = readDigest(ctx.query['digest']);
+    const digest = readDigest(ctx, ctx.query['digest']);
     if (!digest.ok) return fail(ctx, digest.failure);
     const chunk = readChunk(ctx);
     if (!chunk.ok) return fail(ctx, chunk.failure);
@@ -91,7 +92,6 @@ export class UploadRoutes {
     },
   ): Promise<void> {
     const { name, repository, id, digest, chunk } = push;
-    ctx.state.entry.reference = digest;
     const rest = { body: requestBody(ctx), chunk };
     const completed = await this.#deps.blobs.complete(repository, id, rest, digest);
     if (!completed.ok) return this.#fail(ctx, name, completed.failure);
@@ -147,22 +147,17 @@ interface Begin {
   readonly algorithm: DigestAlgorithm;
 }
 
-function readBegin({ query }: Context): Result<Begin, BadRequest> {
-  const mount = query['mount'] === undefined ? undefined : readDigest(query['mount']);
+function readBegin(ctx: Context): Result<Begin, BadRequest> {
+  const { query } = ctx;
+  const mount = query['mount'] === undefined ? undefined : readDigest(ctx, query['mount']);
   if (mount?.ok === false) return mount;
-  const digest = query['digest'] === undefined ? undefined : readDigest(query['digest']);
+  const digest = query['digest'] === undefined ? undefined : readDigest(ctx, query['digest']);
   if (digest?.ok === false) return digest;
   const algorithm = query['digest-algorithm'] ?? 'sha256';
   if (Array.isArray(algorithm) || !isAlgorithm(algorithm)) {
     return failed({ kind: 'digest-invalid', reason: 'digest-algorithm is neither sha256 nor sha512' });
   }
   return ok({ mount: mount?.value, digest: digest?.value, algorithm });
-}
-
-function readDigest(text: string | readonly string[] | undefined): Result<Digest, BadRequest> {
-  if (typeof text !== 'string') return failed({ kind: 'digest-invalid', reason: 'one digest is needed, as ?digest=' });
-  const digest = parseDigest(text);
-  return digest.ok ? digest : failed({ kind: 'digest-invalid', reason: digest.failure.reason });
 }
 
 const contentRange = /^(\d{1,15})-(\d{1,15})$/;

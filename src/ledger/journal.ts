@@ -2,8 +2,8 @@
 import { closeSync, fsyncSync, openSync, writeSync } from 'node:fs';
 import { open, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { syncDirectory, unlessMissing } from '../ops/durable-files.ts';
 import { type Fact, factLines, parseFact } from './facts.ts';
-import { syncDirectory, unlessMissing } from './files.ts';
 
 /** Of the first line; a file with a higher one is left alone. */
 const formatVersion = 1;

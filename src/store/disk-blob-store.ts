@@ -14,10 +14,11 @@ import {
   type Recording,
 } from '../mirror/ports.ts';
 import { algorithmOf, type Digest, digestOf } from '../oci/digest.ts';
+import { ensureDirectory, renameDurably, unlessMissing } from '../ops/durable-files.ts';
 import { Turns } from '../ops/turns.ts';
 import type { Budget } from './budget.ts';
 import { openWriter } from './disk-blob-writer.ts';
-import { diskSpace, ensureDirectory, isDiskFull, renameDurably, sizeOf, unlessMissing } from './files.ts';
+import { diskSpace, isDiskFull, sizeOf } from './files.ts';
 import { Holds } from './holds.ts';
 import { digestOfFile, digestOfLeftover, Layout } from './layout.ts';
 import { Room } from './room.ts';
@@ -250,12 +251,12 @@ export class DiskBlobStore implements BlobStore, HostedStore {
     });
   }
 
-  async unhost(digest: Digest, size: number, decide: (hasRoom: boolean) => Promise<TakenBack>): Promise<number> {
+  async unhost(digest: Digest, size: number, decide: (hasRoom: boolean) => Promise<TakenBack>): Promise<TakenBack> {
     const outcome = await this.#unhost(digest, 0, () => decide(false));
-    if (outcome !== 'needs room') return outcome === 'gone' ? size : 0;
+    if (outcome !== 'needs room') return outcome;
     // Outside the turn, and only for what stays as part of a cached image: what goes needs no room.
-    if (!(await this.room.take(size))) return 0;
-    return (await this.#unhost(digest, size, () => decide(true))) === 'gone' ? size : 0;
+    if (!(await this.room.take(size))) return outcome;
+    return this.#unhost(digest, size, () => decide(true));
   }
 
   /** With so many bytes promised for it, which it has or which are given back afterwards. */

@@ -6,9 +6,10 @@ import type { Upload, UploadState, Uploads } from '../hosted/ports.ts';
 import { NoRoom } from '../mirror/ports.ts';
 import { algorithmOf, type Digest, type DigestAlgorithm, Digester } from '../oci/digest.ts';
 import type { RepositoryName } from '../oci/repository-name.ts';
+import { ensureDirectory, unlessMissing } from '../ops/durable-files.ts';
 import { Turns } from '../ops/turns.ts';
 import type { DiskBlobStore } from './disk-blob-store.ts';
-import { ensureDirectory, sizeOf, unlessMissing } from './files.ts';
+import { sizeOf } from './files.ts';
 import type { Layout } from './layout.ts';
 import { writeFully } from './shared-file.ts';
 
@@ -20,6 +21,10 @@ const maxKeptHashes = 1_000;
 
 /** `sha256` where nothing else is said, so that an id is as short as a client may expect. */
 const idSyntax = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}(?:-sha512)?$/;
+
+function algorithmFor(id: string): DigestAlgorithm {
+  return id.endsWith('-sha512') ? 'sha512' : 'sha256';
+}
 
 interface KeptHash {
   readonly digester: Digester;
@@ -156,7 +161,7 @@ export class DiskUploads implements Uploads {
   async #digesterOf(id: string, handle: FileHandle, size: number): Promise<Digester> {
     const kept = this.#hashes.get(id);
     this.#hashes.delete(id);
-    return kept?.size === size ? kept.digester : hashOf(handle, size, id.endsWith('-sha512') ? 'sha512' : 'sha256');
+    return kept?.size === size ? kept.digester : hashOf(handle, size, algorithmFor(id));
   }
 
   async #complete(
@@ -171,7 +176,7 @@ export class DiskUploads implements Uploads {
       try {
         ({ size } = await handle.stat());
         const kept = this.#hashes.get(id);
-        const isKept = kept?.size === size && algorithmOf(digest) === (id.endsWith('-sha512') ? 'sha512' : 'sha256');
+        const isKept = kept?.size === size && algorithmOf(digest) === algorithmFor(id);
         const digester = isKept ? kept.digester.fork() : await hashOf(handle, size, algorithmOf(digest));
         if (digester.digest() !== digest) {
           await this.#drop(id, path);

@@ -6,7 +6,7 @@ import type { HostedNotes, ManifestNote, TagNote, UnreadableNote } from '../host
 import { type Digest, parseDigest } from '../oci/digest.ts';
 import { parseReference, type Reference, type Tag } from '../oci/reference.ts';
 import { parseRepositoryName, type RepositoryName } from '../oci/repository-name.ts';
-import { ensureDirectory, renameDurably, syncDirectory, unlessMissing } from './files.ts';
+import { ensureDirectory, renameDurably, syncDirectory, unlessMissing } from '../ops/durable-files.ts';
 import { digestOfLeftover, fileNameOf, type Layout } from './layout.ts';
 import type { Room } from './room.ts';
 

@@ -43,7 +43,7 @@ class Place implements AsyncDisposable {
     return this.store.mount(digest, this.books.hosted(digest, size));
   }
 
-  unhost(outcome: 'gone' | 'cached' | 'hosted'): Promise<number> {
+  unhost(outcome: 'gone' | 'cached' | 'hosted'): Promise<string> {
     return this.store.unhost(digest, size, (hasRoom) => this.books.unhost(digest, outcome, hasRoom));
   }
 
@@ -209,21 +209,21 @@ describe('mounting', () => {
 describe('taking back', () => {
   scenario('what is gone gives its bytes', async (place) => {
     await place.host();
-    expect(await place.unhost('gone')).toBe(size);
+    expect(await place.unhost('gone')).toBe('gone');
     expect(await place.read()).toBeUndefined();
     expect(place.budget.taken).toBe(0);
   });
 
   scenario('what becomes part of the cache counts', async (place) => {
     await place.host();
-    expect(await place.unhost('cached')).toBe(0);
+    expect(await place.unhost('cached')).toBe('cached');
     expect(place.budget.taken).toBe(size);
     expect(await place.read()).toEqual(bytes);
   });
 
   scenario('what stays hosted counts as little as before', async (place) => {
     await place.host();
-    expect(await place.unhost('hosted')).toBe(0);
+    expect(await place.unhost('hosted')).toBe('hosted');
     expect(place.budget.taken).toBe(0);
     expect(await place.read()).toEqual(bytes);
   });
@@ -234,9 +234,9 @@ describe('taking back', () => {
       await place.host();
       const other = Buffer.alloc(500, 'other');
       await place.store.put(digestOf(other), other, place.books.cached(digestOf(other), other.length));
-      expect(await place.unhost('cached')).toBe(0);
+      expect(await place.unhost('cached')).toBe('needs room');
       expect(await place.books.lookUp(digest)).toEqual({ size, isHosted: true });
-      expect(await place.unhost('gone')).toBe(size);
+      expect(await place.unhost('gone')).toBe('gone');
       expect(await place.read(digestOf(other))).toEqual(other);
     },
     size,
