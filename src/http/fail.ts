@@ -18,18 +18,10 @@ const aboutContent = [
 /** Digests in a message; `detail` has them all. */
 const maxNamed = 3;
 
-interface ErrorAnswer {
-  readonly status: number;
-  readonly code: ErrorCode;
-  readonly message: string;
-  readonly headers?: Readonly<Record<string, string>>;
-  /** For programs, beside the message. */
-  readonly detail?: unknown;
-}
-
 /** The only writer of errors: distribution-spec "Error Codes", with the statuses of the README's failure table. */
 export function fail(ctx: Context, failure: HttpFailure): void {
-  const { status, code, message, headers, detail } = answerFor(failure, ctx);
+  const [status, code] = answers[failure.kind];
+  const message = messageFor(failure);
   ctx.state.entry.outcome = failure.kind;
   ctx.state.entry.reason = message;
   if (ctx.res.headersSent) {
@@ -39,7 +31,8 @@ export function fail(ctx: Context, failure: HttpFailure): void {
   }
   for (const name of aboutContent) ctx.remove(name);
   ctx.status = status;
-  if (headers !== undefined) ctx.set(headers);
+  ctx.set(headersFor(failure, ctx));
+  const detail = failure.kind === 'manifest-blob-unknown' ? failure.missing.map((digest) => ({ digest })) : undefined;
   ctx.body = errorBody(code, message, detail);
   boundUnreadBody(ctx);
 }
@@ -48,88 +41,63 @@ export function errorBody(code: ErrorCode, message: string, detail?: unknown): {
   return { errors: [{ code, message, ...(detail === undefined ? {} : { detail }) }] };
 }
 
-function answerFor(failure: HttpFailure, ctx: Context): ErrorAnswer {
+/** One line for each kind of failure, whoever it comes from. */
+const answers: Readonly<Record<HttpFailure['kind'], readonly [status: number, code: ErrorCode]>> = {
+  'name-invalid': [400, 'NAME_INVALID'],
+  'digest-invalid': [400, 'DIGEST_INVALID'],
+  'tag-invalid': [400, 'TAG_INVALID'],
+  'page-invalid': [400, 'PAGINATION_NUMBER_INVALID'],
+  'manifest-invalid': [400, 'MANIFEST_INVALID'],
+  'chunk-invalid': [400, 'BLOB_UPLOAD_INVALID'],
+  'token-request-invalid': [400, 'UNSUPPORTED'],
+  unauthorized: [401, 'UNAUTHORIZED'],
+  denied: [403, 'DENIED'],
+  'access-denied': [403, 'DENIED'],
+  'not-hosted': [403, 'DENIED'],
+  'tag-immutable': [403, 'DENIED'],
+  'name-unknown': [404, 'NAME_UNKNOWN'],
+  'manifest-unknown': [404, 'MANIFEST_UNKNOWN'],
+  'blob-unknown': [404, 'BLOB_UNKNOWN'],
+  'upload-unknown': [404, 'BLOB_UPLOAD_UNKNOWN'],
+  'manifest-blob-unknown': [404, 'MANIFEST_BLOB_UNKNOWN'],
+  'route-unknown': [404, 'UNSUPPORTED'],
+  'method-not-supported': [405, 'UNSUPPORTED'],
+  'manifest-too-large': [413, 'SIZE_INVALID'],
+  'range-invalid': [416, 'SIZE_INVALID'],
+  'range-not-satisfiable': [416, 'SIZE_INVALID'],
+  'chunk-out-of-order': [416, 'BLOB_UPLOAD_INVALID'],
+  'rate-limited': [429, 'TOOMANYREQUESTS'],
+  bug: [500, 'UNKNOWN'],
+  'wrong-answer': [502, 'UNKNOWN'],
+  unavailable: [503, 'UNKNOWN'],
+  'push-no-room': [507, 'DENIED'],
+};
+
+function messageFor(failure: HttpFailure): string {
   switch (failure.kind) {
-    case 'name-invalid':
-      return { status: 400, code: 'NAME_INVALID', message: failure.reason };
-    case 'digest-invalid':
-      return { status: 400, code: 'DIGEST_INVALID', message: failure.reason };
-    case 'tag-invalid':
-      return { status: 400, code: 'TAG_INVALID', message: failure.reason };
-    case 'page-invalid':
-      return { status: 400, code: 'PAGINATION_NUMBER_INVALID', message: failure.reason };
-    case 'range-invalid':
-      return { status: 416, code: 'SIZE_INVALID', message: failure.reason };
     case 'range-not-satisfiable':
-      return {
-        status: 416,
-        code: 'SIZE_INVALID',
-        message: `the range lies outside of the blob's ${failure.size} bytes`,
-        headers: { 'Content-Range': `bytes */${failure.size}` },
-      };
-    case 'name-unknown':
-      return { status: 404, code: 'NAME_UNKNOWN', message: failure.reason };
-    case 'manifest-unknown':
-      return { status: 404, code: 'MANIFEST_UNKNOWN', message: failure.reason };
-    case 'blob-unknown':
-      return { status: 404, code: 'BLOB_UNKNOWN', message: failure.reason };
-    case 'route-unknown':
-      return { status: 404, code: 'UNSUPPORTED', message: failure.reason };
-    case 'method-not-supported':
-      return { status: 405, code: 'UNSUPPORTED', message: failure.reason, headers: { Allow: failure.allow } };
-    case 'upload-unknown':
-      return { status: 404, code: 'BLOB_UPLOAD_UNKNOWN', message: failure.reason };
+      return `the range lies outside of the blob's ${failure.size} bytes`;
     case 'chunk-out-of-order':
-      return {
-        status: 416,
-        code: 'BLOB_UPLOAD_INVALID',
-        message: `the next byte of this upload is ${failure.size}: Range says what is here`,
-      };
-    case 'chunk-invalid':
-      return { status: 400, code: 'BLOB_UPLOAD_INVALID', message: failure.reason };
-    case 'manifest-invalid':
-      return { status: 400, code: 'MANIFEST_INVALID', message: failure.reason };
-    case 'manifest-too-large':
-      return { status: 413, code: 'SIZE_INVALID', message: failure.reason };
+      return `the next byte of this upload is ${failure.size}: Range says what is here`;
     case 'manifest-blob-unknown':
-      return {
-        status: 404,
-        code: 'MANIFEST_BLOB_UNKNOWN',
-        message: `the manifest needs what was not pushed to this repository: ${failure.missing.slice(0, maxNamed).join(', ')}`,
-        detail: failure.missing.map((digest) => ({ digest })),
-      };
-    case 'token-request-invalid':
-      return { status: 400, code: 'UNSUPPORTED', message: failure.reason };
-    case 'unauthorized':
-      return {
-        status: 401,
-        code: 'UNAUTHORIZED',
-        message: failure.reason,
-        headers: { 'WWW-Authenticate': challenge(ctx, failure) },
-      };
-    case 'push-no-room':
-      return { status: 507, code: 'DENIED', message: failure.reason };
-    case 'denied':
-    case 'access-denied':
-    case 'not-hosted':
-    case 'tag-immutable':
-      return { status: 403, code: 'DENIED', message: failure.reason };
-    case 'rate-limited':
-      return {
-        status: 429,
-        code: 'TOOMANYREQUESTS',
-        message: failure.reason,
-        headers: retryAfter(failure.retryAfterSeconds),
-      };
-    case 'unavailable':
-      return { status: 503, code: 'UNKNOWN', message: failure.reason, headers: retryAfter(failure.retryAfterSeconds) };
-    case 'wrong-answer':
-      return { status: 502, code: 'UNKNOWN', message: failure.reason };
-    case 'bug':
-      return { status: 500, code: 'UNKNOWN', message: failure.reason };
+      return `the manifest needs what was not pushed to this repository: ${failure.missing.slice(0, maxNamed).join(', ')}`;
+    default:
+      return failure.reason;
   }
 }
 
-function retryAfter(seconds: number): Readonly<Record<string, string>> {
-  return { 'Retry-After': String(Math.max(1, Math.ceil(seconds))) };
+function headersFor(failure: HttpFailure, ctx: Context): Readonly<Record<string, string>> {
+  switch (failure.kind) {
+    case 'range-not-satisfiable':
+      return { 'Content-Range': `bytes */${failure.size}` };
+    case 'method-not-supported':
+      return { Allow: failure.allow };
+    case 'unauthorized':
+      return { 'WWW-Authenticate': challenge(ctx, failure) };
+    case 'rate-limited':
+    case 'unavailable':
+      return { 'Retry-After': String(Math.max(1, Math.ceil(failure.retryAfterSeconds))) };
+    default:
+      return {};
+  }
 }
